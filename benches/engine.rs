@@ -1,0 +1,53 @@
+//! Decode and prefill of the built-in model on the reference backend.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use loopwatch::backend::cpu::Cpu;
+use loopwatch::model::{LanguageModel, ModelFiles, ModelRef, load};
+
+/// Tokens decoded per sample.
+const TOKENS: u64 = 64;
+/// Tokens of the prompt.
+const PROMPT: usize = 256;
+
+fn model() -> Box<dyn LanguageModel> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let files = ModelFiles::find(ModelRef::parse("builtin:readme")).expect("built in");
+    load(&files, Cpu::new(threads).expect("threads")).expect("loads")
+}
+
+fn decode(criterion: &mut Criterion) {
+    let model = model();
+    let mut group = criterion.benchmark_group("engine");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(TOKENS));
+    group.bench_function("decode", |bencher| {
+        bencher.iter_batched(
+            || {
+                let mut sequence = model.start().expect("a sequence");
+                sequence.feed(&[1; 16]).expect("logits");
+                sequence
+            },
+            |mut sequence| {
+                for token in 0..TOKENS as u32 {
+                    sequence.feed(&[5 + token]).expect("logits");
+                }
+            },
+            criterion::BatchSize::PerIteration,
+        );
+    });
+    let prompt: Vec<u32> = (0..PROMPT as u32).map(|index| 5 + index % 4000).collect();
+    group.throughput(Throughput::Elements(PROMPT as u64));
+    group.bench_function("prefill", |bencher| {
+        bencher.iter(|| {
+            model
+                .start()
+                .expect("a sequence")
+                .feed(&prompt)
+                .expect("logits")
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decode);
+criterion_main!(benches);

@@ -1,0 +1,356 @@
+//! Judges a conversation: one check per assertion, and the loops in it.
+//!
+//! A pure function. Each rule finds out whether it holds and states a fact that is true either
+//! way; negation is applied to all of them in one place. How facts are worded is the neighbour
+//! `message`; which assertions there are, and what a failure costs, is decided elsewhere.
+
+use std::time::Duration;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
+use super::{Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch};
+use crate::generation::{Conversation, FinishReason, Transcript};
+use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
+use crate::metrics::Timings;
+use crate::snapshot::Comparison;
+
+/// Characters of the answer that a message shows around something found in it.
+const FOUND_CHARS: usize = 60;
+
+/// Everything a judgement rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What was said.
+    pub conversation: &'a Conversation,
+    /// How much repetition is a loop.
+    pub thresholds: &'a Thresholds,
+    /// The conversation beside its snapshot, if it was compared.
+    pub snapshot: Option<&'a Comparison>,
+}
+
+/// Whether a rule holds, and what was found.
+struct Finding {
+    holds: bool,
+    fact: String,
+}
+
+/// Judges every assertion, in order. Loops are looked for whether or not an assertion asks.
+#[must_use]
+pub fn judge(evidence: &Evidence<'_>, assertions: &[Assertion]) -> Judgement {
+    let loops = find_loops(evidence);
+    let checks = assertions
+        .iter()
+        .map(|assertion| check(assertion, evidence, &loops))
+        .collect();
+    Judgement { checks, loops }
+}
+
+/// Runs the detector over every generation. The end-of-sequence token is left in: it comes once,
+/// and nothing repeats after it.
+fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
+    let transcripts = transcripts(evidence.conversation).enumerate();
+    transcripts
+        .filter_map(|(exchange, transcript)| {
+            let verdict = detect(&transcript.token_ids(), evidence.thresholds)?;
+            let end = verdict.onset.saturating_add(verdict.period);
+            let text = transcript
+                .text
+                .get(transcript.text_range(verdict.onset..end))
+                .unwrap_or_default();
+            Some(LoopEvidence {
+                exchange,
+                fragment: escape_fragment(text, FRAGMENT_CHARS),
+                verdict,
+            })
+        })
+        .collect()
+}
+
+fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Check {
+    let Finding { holds, fact } = if evidence.conversation.exchanges.is_empty() {
+        found(false, "nothing was generated")
+    } else {
+        apply(&assertion.rule, evidence, loops)
+    };
+    let status = if holds == assertion.negated {
+        CheckStatus::Failed
+    } else {
+        CheckStatus::Passed
+    };
+    Check {
+        label: label(assertion),
+        kind: assertion.kind.clone(),
+        line: assertion.line,
+        status,
+        message: fact,
+    }
+}
+
+fn found(holds: bool, fact: impl Into<String>) -> Finding {
+    Finding {
+        holds,
+        fact: fact.into(),
+    }
+}
+
+fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Finding {
+    let conversation = evidence.conversation;
+    let answer = conversation.answer();
+    match rule {
+        Rule::Loop { weakest } => looped(*weakest, conversation, loops),
+        Rule::Contains(text) => occurs(answer, text, answer.find(text.as_str())),
+        Rule::ContainsIgnoreCase(text) => contains_ignoring_case(answer, text),
+        Rule::Regex(regex) => matched(answer, regex),
+        Rule::Equals(text) => equals(answer, text),
+        Rule::FinishReason(reason) => finished(conversation, *reason),
+        Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
+        Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
+        Rule::Snapshot(matching) => like_snapshot(evidence.snapshot, *matching),
+        Rule::Ttft(limit) => within(conversation, *limit, "first token", |transcript| {
+            Timings::of(transcript).ttft_us
+        }),
+        Rule::EndToEnd(limit) => within(conversation, *limit, "end", |transcript| {
+            Some(transcript.e2e_us)
+        }),
+    }
+}
+
+/// A loop that ended or recovered was one all the same.
+fn looped(weakest: LoopState, conversation: &Conversation, loops: &[LoopEvidence]) -> Finding {
+    let counts = |state: LoopState| state.is_confirmed() || !weakest.is_confirmed();
+    let facts: Vec<String> = loops
+        .iter()
+        .filter(|evidence| counts(evidence.verdict.state))
+        .map(loop_fact)
+        .collect();
+    if !facts.is_empty() {
+        return found(true, facts.join("\n"));
+    }
+    let generations = count(conversation.exchanges.len(), "generation");
+    match loops.first() {
+        Some(weaker) => found(
+            false,
+            format!("no confirmed loop in {generations}; {}", loop_fact(weaker)),
+        ),
+        None => found(false, format!("no loop in {generations}")),
+    }
+}
+
+/// States that `text` stands at byte `at` of the answer, or nowhere.
+fn occurs(answer: &str, text: &str, at: Option<usize>) -> Finding {
+    let shown = quoted(text, FOUND_CHARS);
+    match at {
+        Some(at) => found(
+            true,
+            format!(
+                "the answer contains {shown} at byte {at}: {}",
+                quoted(answer.get(at..).unwrap_or_default(), FOUND_CHARS)
+            ),
+        ),
+        None => found(
+            false,
+            format!("the answer does not contain {shown}; {}", beginning(answer)),
+        ),
+    }
+}
+
+/// Lower case may have other lengths, so a position there is none in the answer.
+fn contains_ignoring_case(answer: &str, text: &str) -> Finding {
+    let holds = answer.to_lowercase().contains(&text.to_lowercase());
+    let verb = if holds {
+        "contains"
+    } else {
+        "does not contain"
+    };
+    found(
+        holds,
+        format!(
+            "the answer {verb} {} in upper or lower case; {}",
+            quoted(text, FOUND_CHARS),
+            beginning(answer)
+        ),
+    )
+}
+
+fn matched(answer: &str, regex: &Regex) -> Finding {
+    match regex.find(answer) {
+        Some(hit) => found(
+            true,
+            format!(
+                "the pattern matches at byte {}: {}",
+                hit.start(),
+                quoted(hit.as_str(), FOUND_CHARS)
+            ),
+        ),
+        None => found(
+            false,
+            format!("the pattern matches nowhere; {}", beginning(answer)),
+        ),
+    }
+}
+
+fn equals(answer: &str, text: &str) -> Finding {
+    let (answer, text) = (answer.trim(), text.trim());
+    if answer == text {
+        return found(true, format!("the answer is {}", quoted(text, FOUND_CHARS)));
+    }
+    let common: usize = answer
+        .chars()
+        .zip(text.chars())
+        .take_while(|(left, right)| left == right)
+        .map(|(left, _)| left.len_utf8())
+        .sum();
+    let rest = |text: &str| match text.get(common..) {
+        Some(rest) if !rest.is_empty() => quoted(rest, FOUND_CHARS),
+        _ => "the end".to_owned(),
+    };
+    found(
+        false,
+        format!(
+            "the answer differs at byte {common}: expected {}, got {}",
+            rest(text),
+            rest(answer)
+        ),
+    )
+}
+
+fn finished(conversation: &Conversation, expected: FinishReason) -> Finding {
+    let Some(last) = transcripts(conversation).last() else {
+        return found(false, "nothing was generated");
+    };
+    let tokens = count(last.tokens.len(), "token");
+    let holds = last.finish_reason == expected;
+    if holds {
+        return found(true, format!("got {} after {tokens}", expected.as_str()));
+    }
+    found(
+        false,
+        format!(
+            "expected {}, got {} after {tokens}",
+            expected.as_str(),
+            last.finish_reason.as_str()
+        ),
+    )
+}
+
+fn tokens_used(conversation: &Conversation, limit: usize) -> Finding {
+    let used = conversation.output_tokens();
+    found(
+        used <= limit,
+        format!(
+            "{} used in {}, at most {limit} allowed",
+            count(used, "token"),
+            count(conversation.exchanges.len(), "generation")
+        ),
+    )
+}
+
+fn tool_called(
+    conversation: &Conversation,
+    name: &str,
+    args: &serde_json::Map<String, Value>,
+) -> Finding {
+    let hit = conversation
+        .tool_calls()
+        .find(|made| made.name == name && has_at_least(&made.arguments, args));
+    if let Some(made) = hit {
+        return found(true, format!("called: {}", call(name, &made.arguments)));
+    }
+    let wanted = if args.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{} or more", call(name, args))
+    };
+    let made: Vec<String> = conversation
+        .tool_calls()
+        .map(|made| call(&made.name, &made.arguments))
+        .collect();
+    let instead = if made.is_empty() {
+        "no tool was called".to_owned()
+    } else {
+        format!("the calls were: {}", made.join(", "))
+    };
+    found(false, format!("no call of {wanted}; {instead}"))
+}
+
+fn has_at_least(
+    given: &serde_json::Map<String, Value>,
+    wanted: &serde_json::Map<String, Value>,
+) -> bool {
+    wanted.iter().all(|(name, wanted)| {
+        given
+            .get(name)
+            .is_some_and(|given| is_at_least(given, wanted))
+    })
+}
+
+/// Objects may have more members than wanted. Numbers are equal by value, since models and YAML
+/// write 1 and 1.0 for the same thing.
+fn is_at_least(given: &Value, wanted: &Value) -> bool {
+    match (given, wanted) {
+        (Value::Object(given), Value::Object(wanted)) => has_at_least(given, wanted),
+        (Value::Number(given), Value::Number(wanted)) => {
+            given == wanted
+                || (given.is_f64() || wanted.is_f64()) && given.as_f64() == wanted.as_f64()
+        }
+        _ => given == wanted,
+    }
+}
+
+fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Finding {
+    match comparison {
+        None => found(false, "the output was not compared with a snapshot"),
+        Some(Comparison::Missing) => found(
+            false,
+            "there is no reviewed snapshot yet: run this outside CI, look at the output with \
+             `loopwatch review`, accept it and commit the file",
+        ),
+        Some(Comparison::Match) => found(true, "the output equals its snapshot"),
+        Some(Comparison::Differs(divergence)) => {
+            let holds = matching == SnapshotMatch::Text && divergence.text.is_none();
+            found(holds, divergence_fact(divergence))
+        }
+    }
+}
+
+/// Judges the slowest generation. One that never got there is slower than all others.
+fn within(
+    conversation: &Conversation,
+    limit: Duration,
+    event: &str,
+    measure: impl Fn(&Transcript) -> Option<u64>,
+) -> Finding {
+    let mut worst: Option<(usize, u64)> = None;
+    for (index, transcript) in transcripts(conversation).enumerate() {
+        let Some(micros) = measure(transcript) else {
+            return found(false, format!("generation {} has no {event}", index + 1));
+        };
+        if worst.is_none_or(|(_, slowest)| micros > slowest) {
+            worst = Some((index, micros));
+        }
+    }
+    let Some((index, micros)) = worst else {
+        return found(false, "nothing was generated");
+    };
+    found(
+        Duration::from_micros(micros) <= limit,
+        format!(
+            "{event} after {}, limit {limit:?} (generation {} of {}, the slowest)",
+            time(micros),
+            index + 1,
+            conversation.exchanges.len()
+        ),
+    )
+}
+
+fn transcripts(conversation: &Conversation) -> impl Iterator<Item = &Transcript> {
+    conversation
+        .exchanges
+        .iter()
+        .map(|exchange| &exchange.transcript)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The command line: arguments in, exit code out.
+//!
+//! One file per command; `main` is the dispatch table. Only this module reads the environment,
+//! prints, and chooses exit codes.
+
+mod detect;
+mod exit;
+mod generate;
+mod init;
+mod paths;
+mod progress;
+mod provenance;
+mod report;
+mod review;
+mod run;
+mod sampling;
+mod style;
+mod summary;
+mod table;
+
+use std::process::ExitCode;
+
+use anstream::eprintln as note;
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+use crate::scenario::ScenarioError;
+
+/// Tests and benchmarks text generation: scenarios, snapshots, repetition loops, with evidence.
+#[derive(Debug, Parser)]
+#[command(name = "loopwatch", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 4 nothing selected,
+100 assertion, loop or snapshot failure, 101 target could not be loaded, 130 interrupted.
+
+Environment: MLX_REPETITION_PENALTY and MLX_REPETITION_CONTEXT_SIZE set the defaults of the
+penalty and its window; NO_COLOR switches colours off; with CI set, snapshots are never written.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Generate(generate::Generate),
+    Detect(detect::Detect),
+    /// Make pending snapshots the references
+    Accept(review::Review),
+    /// Drop pending snapshots
+    Reject(review::Review),
+    Judge(report::Judge),
+    Report(report::Report),
+    Init(init::Init),
+    Schema(init::Schema),
+}
+
+/// Parses the arguments, runs the command, and turns its outcome into an exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(command) => command.run(),
+        Command::Generate(command) => command.run(),
+        Command::Detect(command) => command.run(),
+        Command::Accept(command) => command.accept(),
+        Command::Reject(command) => command.reject(),
+        Command::Judge(command) => command.run(),
+        Command::Report(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Schema(command) => command.run(),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => explain(error).into(),
+    }
+}
+
+/// Prints an error once, with the source line where there is one.
+fn explain(error: anyhow::Error) -> Exit {
+    // A reader that has seen enough, such as `head`, is no failure.
+    let io = error.downcast_ref::<std::io::Error>();
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+        return Exit::Passed;
+    }
+    match error.downcast::<ScenarioError>() {
+        Ok(error) => {
+            note!("{:?}", miette::Report::new(error));
+            Exit::Usage
+        }
+        Err(error) => {
+            note!("{}error{}: {error:#}", style::BAD, style::RESET);
+            exit::of_error(&error)
+        }
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

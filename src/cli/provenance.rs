@@ -1,0 +1,33 @@
+//! What ran, where, and with which command.
+
+use std::time::SystemTime;
+
+use crate::record::{FORMAT_VERSION, ModelProvenance, Provenance};
+
+/// The provenance of a run that starts now.
+pub(super) fn collect(
+    threads: usize,
+    overrides: Vec<String>,
+    models: Vec<ModelProvenance>,
+) -> Provenance {
+    Provenance {
+        format: FORMAT_VERSION,
+        tool: concat!("loopwatch ", env!("CARGO_PKG_VERSION")).to_owned(),
+        command: std::env::args().collect(),
+        started_at: jiff::Timestamp::try_from(SystemTime::now())
+            .map(|now| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+            .unwrap_or_default(),
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        processor: processor().unwrap_or_else(|| "unknown".to_owned()),
+        threads,
+        overrides,
+        models,
+    }
+}
+
+/// The processor's name, as Linux tells it.
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

@@ -1,0 +1,199 @@
+//! `loopwatch run`: the scenarios, their verdicts, the record and the report.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::sync::watch;
+
+use super::exit::{Exit, Explained};
+use super::progress::Progress;
+use super::{available_threads, paths, provenance, sampling, summary};
+use crate::engine::Engine;
+use crate::model::ModelRef;
+use crate::plan::{self, Case, Filter, Overrides};
+use crate::record::{ModelProvenance, Record, RecordWriter, Summary};
+use crate::report;
+use crate::runner::{self, RunContext, Targets};
+use crate::scenario::Scenario;
+use crate::snapshot::{SnapshotStore, UpdatePolicy};
+use crate::target::EngineTarget;
+
+/// Run scenarios and judge what the model says.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// Scenario files, or folders that hold some
+    #[arg(value_name = "PATH", default_value = "scenarios")]
+    paths: Vec<PathBuf>,
+    /// Only cases whose id contains this; tag:NAME selects by tag, commas mean 'or'
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+    /// Override a scenario field: model, sampling.… or limits.…; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where snapshots are kept
+    #[arg(long, value_name = "DIR", default_value = "snapshots")]
+    snapshots: PathBuf,
+    /// Where the folder of this run is made
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    report: PathBuf,
+    /// Threads for matrix products [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// List the selected cases and run nothing
+    #[arg(long)]
+    list: bool,
+}
+
+const EXAMPLES: &str = "\
+Ends with 0 if all cases pass, 100 if one fails, 101 if a model cannot be loaded, 2 for a broken
+scenario, 4 if nothing is selected.
+
+Examples:
+  loopwatch run
+  loopwatch run scenarios/read-readme.yaml
+  loopwatch run --filter tag:agent
+  loopwatch run scenarios/read-readme.yaml --set sampling.repetition_penalty=1.0";
+
+impl Run {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let environment = sampling::environment()?;
+        let overrides = Overrides::parse(&self.set).map_err(Explained::usage)?;
+        let cases = self.cases(&overrides, &environment)?;
+        if cases.is_empty() {
+            let filter = self.filter.as_deref().unwrap_or_default();
+            anstream::eprintln!("nothing to run: no case matches '{filter}'");
+            return Ok(Exit::NothingSelected);
+        }
+        if self.list {
+            return summary::list(&cases).map(|()| Exit::Passed);
+        }
+        let threads = self.threads.unwrap_or_else(available_threads);
+        let (targets, models) = load(&cases, threads)?;
+        let folder = paths::new_run_folder(&self.report)?;
+        let mut asked = self.set.clone();
+        asked.extend(sampling::environment_as_text());
+        let writer = RecordWriter::create(
+            &folder,
+            &provenance::collect(threads, asked.clone(), models.clone()),
+        )?;
+
+        let mut progress = Progress::start(&cases, &models);
+        // An overridden run is an experiment: its outputs are not meant to become references.
+        let write_pending = asked.is_empty() && update_policy() == UpdatePolicy::WritePending;
+        let snapshots = SnapshotStore::new(&self.snapshots);
+        let summary = execute(
+            &cases,
+            &targets,
+            &snapshots,
+            write_pending,
+            writer,
+            &mut progress,
+        )?;
+        progress.stop();
+
+        let record = Record::read(&folder)?;
+        let page = folder.join("index.html");
+        std::fs::write(&page, report::html(&record))?;
+        let pending = snapshots.pending()?;
+        summary::print(&record, &summary, &folder, &pending, write_pending)?;
+        Ok(exit(&summary))
+    }
+
+    fn cases(
+        &self,
+        overrides: &Overrides,
+        environment: &crate::generation::SamplingSettings,
+    ) -> anyhow::Result<Vec<Case>> {
+        let filter = match &self.filter {
+            Some(text) => Some(Filter::parse(text).map_err(Explained::usage)?),
+            None => None,
+        };
+        let scenarios = plan::discover(&self.paths)
+            .map_err(Explained::usage)?
+            .iter()
+            .map(|path| Scenario::load(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut cases =
+            plan::expand(&scenarios, overrides, environment).map_err(Explained::usage)?;
+        if let Some(filter) = filter {
+            cases.retain(|case| filter.matches(case));
+        }
+        Ok(cases)
+    }
+}
+
+/// Loads every model that a case names, once.
+fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelProvenance>)> {
+    let mut targets = Targets::new();
+    let mut models = Vec::new();
+    for case in cases {
+        if targets.contains_key(&case.model) {
+            continue;
+        }
+        let name = ModelRef::parse(&case.model);
+        let engine = Engine::load(&name, threads).map_err(Explained::target)?;
+        models.push(ModelProvenance {
+            name: case.model.clone(),
+            description: engine.model().description().to_owned(),
+            weights_sha256: crate::model::ModelFiles::find(name)
+                .and_then(|files| files.weights_sha256())
+                .map_err(Explained::target)?,
+        });
+        targets.insert(case.model.clone(), Arc::new(EngineTarget::new(engine)));
+    }
+    Ok((targets, models))
+}
+
+/// Runs the plan on a runtime of its own, and stops it at Ctrl-C.
+fn execute(
+    cases: &[Case],
+    targets: &Targets,
+    snapshots: &SnapshotStore,
+    write_pending: bool,
+    writer: RecordWriter,
+    progress: &mut Progress,
+) -> anyhow::Result<Summary> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (stop, interrupted) = watch::channel(false);
+    let summary = runtime.block_on(async {
+        let context = RunContext {
+            targets,
+            snapshots,
+            write_pending,
+            interrupted,
+        };
+        let mut on_event = |event: runner::RunEvent<'_>| progress.show(&event);
+        let run = runner::run(cases, &context, writer, &mut on_event);
+        let mut run = std::pin::pin!(run);
+        tokio::select! {
+            summary = &mut run => summary,
+            _ = tokio::signal::ctrl_c() => {
+                let _ = stop.send(true);
+                run.await
+            }
+        }
+    })?;
+    Ok(summary)
+}
+
+fn update_policy() -> UpdatePolicy {
+    let variable = |name| std::env::var(name).ok();
+    UpdatePolicy::from_environment(variable("CI").as_deref(), variable("TF_BUILD").as_deref())
+}
+
+/// The more serious outcome wins.
+pub(super) fn exit(summary: &Summary) -> Exit {
+    if summary.errored > 0 {
+        Exit::Target
+    } else if summary.not_run > 0 {
+        Exit::Interrupted
+    } else if summary.failed > 0 {
+        Exit::Failed
+    } else {
+        Exit::Passed
+    }
+}

@@ -1,0 +1,156 @@
+//! What a person reads after a run: failures with their evidence, totals, and where to look.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
+use crate::plan::Case;
+use crate::record::{CaseRecord, CaseVerdict, Record, Summary};
+use crate::snapshot::PendingSnapshot;
+
+/// Prints everything behind the table.
+pub(super) fn print(
+    record: &Record,
+    summary: &Summary,
+    folder: &Path,
+    pending: &[PendingSnapshot],
+    pending_written: bool,
+) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    failures(&mut out, record)?;
+    totals(&mut out, record, summary)?;
+    if pending_written && !pending.is_empty() {
+        writeln!(
+            out,
+            "{LOOP}{} snapshots wait for review:{RESET}",
+            pending.len()
+        )?;
+        for snapshot in pending {
+            writeln!(out, "  {}", snapshot.pending.display())?;
+        }
+        writeln!(
+            out,
+            "  take them with 'loopwatch accept', or drop them with 'loopwatch reject'"
+        )?;
+    }
+    writeln!(
+        out,
+        "{DIM}record{RESET} {}",
+        folder.join("record.jsonl").display()
+    )?;
+    writeln!(
+        out,
+        "{DIM}report{RESET} {}",
+        folder.join("index.html").display()
+    )?;
+    Ok(())
+}
+
+/// Lists cases without running them.
+pub(super) fn list(cases: &[Case]) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for case in cases {
+        writeln!(
+            out,
+            "{}  {DIM}{}:{}{RESET}",
+            case.id, case.scenario, case.line
+        )?;
+    }
+    Ok(())
+}
+
+/// Every case that did not pass, with what its scenario line asked for.
+pub(super) fn failures(out: &mut impl Write, record: &Record) -> std::io::Result<()> {
+    for case in &record.cases {
+        if case.verdict == CaseVerdict::Passed {
+            continue;
+        }
+        writeln!(
+            out,
+            "\n{BAD}{}{RESET} {BOLD}{}{RESET}  {DIM}{}:{}{RESET}",
+            match case.verdict {
+                CaseVerdict::Errored => "ERROR",
+                _ => "FAIL",
+            },
+            case.id,
+            case.scenario,
+            case.scenario_line
+        )?;
+        failure(out, case)?;
+    }
+    Ok(())
+}
+
+fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
+    if let Some(error) = &case.run.error {
+        writeln!(out, "  {error}")?;
+    }
+    for check in case.run.judgement.failures() {
+        writeln!(
+            out,
+            "  {BAD}✗{RESET} {}  {DIM}{}:{}{RESET}",
+            check.label, case.scenario, check.line
+        )?;
+        for line in check.message.lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
+    for found in &case.run.judgement.loops {
+        if found.verdict.state.is_confirmed() {
+            writeln!(
+                out,
+                "    {DIM}fragment{RESET} {LOOP}{}{RESET}",
+                found.fragment
+            )?;
+        }
+    }
+    if let Some(control) = &case.control {
+        if let Some(error) = &control.run.error {
+            writeln!(out, "  control: {error}")?;
+        }
+        for held in &control.held {
+            writeln!(
+                out,
+                "  {BAD}✗{RESET} the control must fail '{held}' and does not: this scenario cannot tell the cure from its absence"
+            )?;
+        }
+    }
+    writeln!(out, "  {DIM}why{RESET} {}", case.why.trim())?;
+    writeln!(
+        out,
+        "  {DIM}again{RESET} loopwatch run {} --filter {}",
+        case.scenario, case.id
+    )
+}
+
+pub(super) fn totals(
+    out: &mut impl Write,
+    record: &Record,
+    summary: &Summary,
+) -> std::io::Result<()> {
+    let worked = record
+        .cases
+        .iter()
+        .filter_map(|case| case.control.as_ref())
+        .filter(|control| control.held.is_empty() && control.run.error.is_none())
+        .count();
+    let controls = record.cases.iter().filter(|case| case.control.is_some());
+    let all = controls.count();
+    let good = summary.failed + summary.errored + summary.not_run == 0;
+    let colour = if good { GOOD } else { BAD };
+    write!(out, "\n{colour}{} passed", summary.passed)?;
+    for (count, word) in [
+        (summary.failed, "failed"),
+        (summary.errored, "could not run"),
+        (summary.not_run, "not run"),
+    ] {
+        if count > 0 {
+            write!(out, ", {count} {word}")?;
+        }
+    }
+    writeln!(
+        out,
+        "{RESET}; {worked} of {all} controls failed as they must; {:.1} s",
+        summary.wall_ms as f64 / 1e3
+    )
+}

@@ -1,0 +1,113 @@
+//! What a target reports while it generates, each fact stamped with its time.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ToolCall;
+
+/// One generated token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Its id in the model's vocabulary.
+    pub id: u32,
+    /// Natural logarithm of its probability after penalties and bias, before temperature and
+    /// filters (what mlx-lm reports).
+    pub logprob: f32,
+    /// Distance in logits between the best and the second-best token at this step, after
+    /// penalties. A small margin means that rounding may decide.
+    pub margin: f32,
+    /// The likeliest tokens of the step with their log-probabilities, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model wrote an end-of-sequence token.
+    Stop,
+    /// A stop string appeared.
+    StopSequence,
+    /// `max_tokens` were generated.
+    Length,
+    /// The answer is one or more tool calls.
+    ToolCalls,
+    /// The reader left, or a limit of the harness ended the generation.
+    Cancelled,
+}
+
+impl FinishReason {
+    /// Every reason, in the order of their documentation.
+    pub const ALL: [Self; 5] = [
+        Self::Stop,
+        Self::StopSequence,
+        Self::Length,
+        Self::ToolCalls,
+        Self::Cancelled,
+    ];
+
+    /// The name used in scenarios and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::StopSequence => "stop_sequence",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Token counts of one generation, as the target reports them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Tokens of the prompt after the chat template.
+    pub input_tokens: usize,
+    /// Generated tokens, the end-of-sequence token included.
+    pub output_tokens: usize,
+}
+
+/// A fact about a running generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Time since the request was handed over.
+    pub at: Duration,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// The kinds of fact, in the order in which they occur.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// The prompt is tokenized and prefill begins.
+    Started {
+        /// Tokens of the prompt.
+        input_tokens: usize,
+    },
+    /// One more token. The text may be empty while a character is incomplete or a stop string
+    /// may be forming, and may hold more than the token's own text afterwards.
+    Delta {
+        /// The token.
+        token: Token,
+        /// Text that became certain with this token.
+        text: String,
+    },
+    /// A complete tool call was read from the output.
+    ToolCall(ToolCall),
+    /// The generation is over; nothing follows.
+    Finished {
+        /// Why it ended.
+        reason: FinishReason,
+        /// Text that was held back until the end.
+        text: String,
+        /// What the assistant said apart from its tool calls, where that differs from the text.
+        content: Option<String>,
+        /// Final counts.
+        usage: Usage,
+    },
+}

@@ -1,0 +1,255 @@
+//! The experiment on paper: a generation, and a conversation of several, folded from events.
+//!
+//! Everything judged or reported is a function of these types.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Event, EventKind, FinishReason, Message, Role, Token, ToolCall, Usage};
+
+/// One generation from request to finish.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transcript {
+    /// The generated tokens, the end-of-sequence token included.
+    pub tokens: Vec<Token>,
+    /// Microseconds from the request to each token, one entry per token.
+    pub token_at_us: Vec<u64>,
+    /// Bytes of `text` that were certain after each token, one entry per token.
+    pub text_ends: Vec<usize>,
+    /// The visible text, tool calls included as the model wrote them.
+    pub text: String,
+    /// What the assistant said apart from its tool calls, where that differs from the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// The tool calls read from the text.
+    pub tool_calls: Vec<ToolCall>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Token counts reported by the target.
+    pub usage: Usage,
+    /// Microseconds from the request to its last event.
+    pub e2e_us: u64,
+}
+
+/// A stream of events that is not a complete generation.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TranscriptError {
+    /// The stream ended before its finish event.
+    #[error("the stream ended after {tokens} tokens without saying why")]
+    Unfinished {
+        /// Tokens seen until then.
+        tokens: usize,
+    },
+    /// Something followed the finish event.
+    #[error("an event followed the end of the generation")]
+    AfterFinish,
+}
+
+impl Transcript {
+    /// Folds the events of one generation, in order of time.
+    ///
+    /// # Errors
+    /// If the stream has no finish event, or goes on after it.
+    pub fn from_events(events: impl IntoIterator<Item = Event>) -> Result<Self, TranscriptError> {
+        let mut tokens = Vec::new();
+        let mut token_at_us = Vec::new();
+        let mut text_ends = Vec::new();
+        let mut text = String::new();
+        let mut tool_calls = Vec::new();
+        let mut content = None;
+        let mut finished: Option<(FinishReason, Usage, u64)> = None;
+        for event in events {
+            if finished.is_some() {
+                return Err(TranscriptError::AfterFinish);
+            }
+            match event.kind {
+                EventKind::Started { .. } => {}
+                EventKind::Delta { token, text: delta } => {
+                    tokens.push(token);
+                    token_at_us.push(micros(event.at));
+                    text.push_str(&delta);
+                    text_ends.push(text.len());
+                }
+                EventKind::ToolCall(call) => tool_calls.push(call),
+                EventKind::Finished {
+                    reason,
+                    text: rest,
+                    content: apart_from_calls,
+                    usage,
+                } => {
+                    content = apart_from_calls;
+                    text.push_str(&rest);
+                    finished = Some((reason, usage, micros(event.at)));
+                }
+            }
+        }
+        let (finish_reason, usage, e2e_us) = finished.ok_or(TranscriptError::Unfinished {
+            tokens: tokens.len(),
+        })?;
+        Ok(Self {
+            tokens,
+            token_at_us,
+            text_ends,
+            text,
+            content,
+            tool_calls,
+            finish_reason,
+            usage,
+            e2e_us,
+        })
+    }
+
+    /// The answer as a message of the conversation.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        Message {
+            role: Role::Assistant,
+            content: self.content.clone().unwrap_or_else(|| self.text.clone()),
+            tool_calls: self.tool_calls.clone(),
+        }
+    }
+
+    /// The ids of the generated tokens.
+    #[must_use]
+    pub fn token_ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.id).collect()
+    }
+
+    /// The bytes of `text` that the tokens `range` brought, empty where they brought none.
+    #[must_use]
+    pub fn text_range(&self, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let end_of = |count: usize| match count.min(self.text_ends.len()).checked_sub(1) {
+            Some(last) => self.text_ends.get(last).copied().unwrap_or(0),
+            None => 0,
+        };
+        let start = end_of(range.start);
+        start..end_of(range.end).max(start)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a mock tool answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolResult {
+    /// The call that was answered.
+    pub call: ToolCall,
+    /// The text given back to the model.
+    pub content: String,
+    /// Whether the mock answered with an error.
+    pub is_error: bool,
+}
+
+/// One request and its answer inside a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange {
+    /// Messages that this request added to the conversation: the user's turn, or tool results.
+    pub added: Vec<Message>,
+    /// The generation.
+    pub transcript: Transcript,
+    /// Answers of the mock tools to the calls of this generation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_results: Vec<ToolResult>,
+}
+
+/// Everything that was said in one case, in order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conversation {
+    /// The exchanges.
+    pub exchanges: Vec<Exchange>,
+}
+
+impl Conversation {
+    /// The text of the last generation: what the user finally reads.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        self.exchanges
+            .last()
+            .map_or("", |exchange| exchange.transcript.text.as_str())
+    }
+
+    /// All tool calls, in order.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.exchanges
+            .iter()
+            .flat_map(|exchange| &exchange.transcript.tool_calls)
+    }
+
+    /// Tokens generated in all exchanges together.
+    #[must_use]
+    pub fn output_tokens(&self) -> usize {
+        self.exchanges
+            .iter()
+            .map(|exchange| exchange.transcript.tokens.len())
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(at_ms: u64, id: u32, text: &str) -> Event {
+        Event {
+            at: Duration::from_millis(at_ms),
+            kind: EventKind::Delta {
+                token: Token {
+                    id,
+                    logprob: -0.5,
+                    margin: 1.0,
+                    top: Vec::new(),
+                },
+                text: text.to_owned(),
+            },
+        }
+    }
+
+    fn finished(at_ms: u64) -> Event {
+        Event {
+            at: Duration::from_millis(at_ms),
+            kind: EventKind::Finished {
+                reason: FinishReason::Stop,
+                text: "!".to_owned(),
+                content: None,
+                usage: Usage {
+                    input_tokens: 3,
+                    output_tokens: 3,
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn text_is_attributed_to_the_token_that_made_it_certain() {
+        let transcript = Transcript::from_events([
+            delta(5, 7, "Hé"),
+            delta(6, 8, ""),
+            delta(7, 9, "llo"),
+            finished(8),
+        ])
+        .expect("complete");
+        assert_eq!(transcript.text, "Héllo!");
+        assert_eq!(transcript.text_ends, [3, 3, 6]);
+        assert_eq!(transcript.text_range(0..2), 0..3);
+        assert_eq!(transcript.text_range(2..3), 3..6);
+        assert_eq!(transcript.text_range(9..12), 6..6);
+        assert_eq!(transcript.token_at_us, [5_000, 6_000, 7_000]);
+        assert_eq!(transcript.e2e_us, 8_000);
+    }
+
+    #[test]
+    fn a_stream_without_an_end_is_an_error_not_a_short_answer() {
+        let error = Transcript::from_events([delta(1, 7, "a")]).expect_err("unfinished");
+        assert_eq!(error, TranscriptError::Unfinished { tokens: 1 });
+        let error = Transcript::from_events([finished(1), delta(2, 7, "a")]).expect_err("after");
+        assert_eq!(error, TranscriptError::AfterFinish);
+    }
+}

@@ -1,0 +1,65 @@
+//! loopwatch tests and benchmarks text generation.
+//!
+//! It runs YAML scenarios against a language model, catches repetition loops, compares outputs
+//! with reviewed snapshots, and shows with evidence what a sampling parameter changes.
+//!
+//! # Layout
+//!
+//! ```text
+//!  L8 cli
+//!  L7 report          runner
+//!  L6 record
+//!  L5 plan
+//!  L4 scenario        target
+//!  L3 assertion       engine
+//!  L2 snapshot        model
+//!  L1 metrics         sampling  text  backend
+//!  L0 generation  loops
+//! ```
+//!
+//! A module imports only from floors below its own; `tests/layers.rs` holds the table and fails
+//! where it is broken. The judging side (left) and the generating side (right) meet only in
+//! [`runner`] and [`cli`].
+//!
+//! - [`generation`]: the vocabulary: requests, events, transcripts.
+//! - [`loops`]: the loop detector.
+//! - [`metrics`]: latency from transcripts. [`sampling`]: from logits to a token. [`text`]:
+//!   tokenizer, chat template, tool calls. [`backend`]: tensor operations.
+//! - [`snapshot`]: reviewed outputs. [`model`]: checkpoints and architectures over a backend.
+//! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
+//! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
+//! - [`plan`]: scenarios expanded into cases.
+//! - [`record`]: what was measured, on disk.
+//! - [`runner`]: executes a plan. [`report`]: a record as a page.
+//! - [`cli`]: arguments in, exit code out.
+//!
+//! # One picture
+//!
+//! ```text
+//!  scenarios/*.yaml ─ scenario ─▶ plan ─▶ [Case] ─ runner ─┐
+//!                                                          │ GenerateRequest
+//!                                        engine  =  Target ◀┘
+//!                                                          ▼ Event{at, kind} …
+//!                                                     Transcript ── append ─▶ record.jsonl
+//!        loops · metrics · assertion · snapshot   (pure functions of the transcript)
+//!                                                          ▼
+//!                                     Verdict ─▶ exit code · terminal · HTML
+//! ```
+
+pub mod assertion;
+pub mod backend;
+pub mod cli;
+pub mod engine;
+pub mod generation;
+pub mod loops;
+pub mod metrics;
+pub mod model;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod runner;
+pub mod sampling;
+pub mod scenario;
+pub mod snapshot;
+pub mod target;
+pub mod text;

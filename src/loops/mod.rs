@@ -1,0 +1,42 @@
+//! Finds the place where a generation starts to repeat itself, while it is being generated.
+//!
+//! A *loop* is a tandem repeat: one block of tokens, then the same block again, and again, without
+//! a gap. This module knows token ids and their order, and from those alone it says how long the
+//! block is, where its first copy starts, how often it came, and at which token that was certain.
+//!
+//! It deliberately does not know what the tokens mean, what the prompt asked for, how a stream was
+//! cut into deltas, or what should happen next. A text-only detector cannot tell a requested
+//! repetition from a loop, and not every looping answer is lost, so stopping is a policy above
+//! this module. Loops whose copies differ (counters, rewording) are not tandem repeats and are not
+//! reported here.
+//!
+//! * [`LoopDetector`] reads one token at a time; [`detect`] folds it over a finished sequence, so
+//!   the live and the later verdict are the same by construction.
+//! * [`Thresholds`] says how much repetition is suspicious, and how much is proof.
+//! * [`LoopVerdict`] is the evidence.
+//! * [`text_units`] makes ids for text whose tokenizer is not at hand.
+//!
+//! Nothing here does IO, reads a clock, or fails on any sequence of tokens.
+
+mod detector;
+mod fragment;
+mod history;
+mod last_seen;
+mod thresholds;
+mod units;
+mod verdict;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod words;
+
+pub use detector::{LoopDetector, detect};
+pub use fragment::{FRAGMENT_CHARS, escape_fragment};
+pub use thresholds::{
+    Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, Rule, Thresholds, ThresholdsError,
+};
+pub use units::{Unit, text_units};
+pub use verdict::{Change, FRAGMENT_TOKENS, LoopState, LoopVerdict};

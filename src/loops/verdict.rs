@@ -1,0 +1,142 @@
+//! What a detector has to say about a sequence: the state of its loop, and the evidence.
+//!
+//! All positions count tokens from 0 at the first token read; all lengths are in tokens.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest stored copy of a repeated block, in tokens.
+pub const FRAGMENT_TOKENS: usize = 512;
+
+/// How far a loop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopState {
+    /// Repeats enough for a warning, and still did at the last token read.
+    Suspected,
+    /// Was suspected, and stopped repeating before it was confirmed. Tables and lists do this.
+    Ended,
+    /// Repeats enough to call it a loop, and still did at the last token read.
+    Confirmed,
+    /// Was confirmed and then stopped repeating, and no other loop was confirmed after it.
+    Recovered,
+    /// Was confirmed and then stopped repeating, but another loop was confirmed as well. So it
+    /// goes when one token of a loop changes, or when each copy of a long block contains a loop.
+    Relapsed,
+}
+
+impl LoopState {
+    /// Whether the repetition was enough to call it a loop, whatever became of it.
+    #[must_use]
+    pub fn is_confirmed(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Recovered | Self::Relapsed)
+    }
+
+    /// Whether the repetition went on to the last token read.
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Suspected | Self::Confirmed)
+    }
+}
+
+/// Something that became known with one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What the loop became; never [`LoopState::Relapsed`], which only a whole sequence can be.
+    pub state: LoopState,
+    /// The length of the repeated block, in tokens.
+    pub period: usize,
+    /// The first token of the first copy.
+    pub onset: usize,
+    /// The token that told.
+    pub at: usize,
+}
+
+impl Change {
+    /// Which of two changes at one token is reported: news of a loop before its end.
+    pub(super) fn urgency(&self) -> u8 {
+        match self.state {
+            LoopState::Confirmed => 3,
+            LoopState::Suspected => 2,
+            LoopState::Recovered | LoopState::Relapsed => 1,
+            LoopState::Ended => 0,
+        }
+    }
+}
+
+/// The loop found in a sequence, with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopVerdict {
+    /// How far the loop came.
+    pub state: LoopState,
+    /// The length of the repeated block in tokens. The block is primitive: it is not itself a
+    /// repetition of a shorter one.
+    pub period: usize,
+    /// The length of the whole repetition in tokens, an unfinished last copy included.
+    pub span: usize,
+    /// The first token of the first copy.
+    pub onset: usize,
+    /// The token at which the loop became suspected.
+    pub suspected_at: usize,
+    /// The token at which the loop became what the verdict says: confirmed if it ever was,
+    /// suspected otherwise.
+    pub detected_at: usize,
+    /// The earliest token at which any detector with the same thresholds could have fired: where
+    /// the copies and the tokens they ask for are first complete.
+    pub earliest_possible: usize,
+    /// The first token that broke the repetition; `None` while it goes on.
+    pub ended_at: Option<usize>,
+    /// The tokens after the first copy: what the repetition cost.
+    pub wasted_tokens: usize,
+    /// The first copy, cut after [`FRAGMENT_TOKENS`].
+    pub fragment_tokens: Vec<u32>,
+}
+
+impl LoopVerdict {
+    /// How often the block came, with the fraction of an unfinished last copy.
+    #[must_use]
+    pub fn copies(&self) -> f64 {
+        self.span as f64 / self.period as f64
+    }
+
+    /// How many tokens later than possible the loop was noticed. The detector promises 0.
+    #[must_use]
+    pub fn delay(&self) -> usize {
+        self.detected_at.saturating_sub(self.earliest_possible)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict() -> LoopVerdict {
+        LoopVerdict {
+            state: LoopState::Recovered,
+            period: 4,
+            span: 202,
+            onset: 10,
+            suspected_at: 105,
+            detected_at: 201,
+            earliest_possible: 201,
+            ended_at: Some(212),
+            wasted_tokens: 198,
+            fragment_tokens: vec![1, 2, 3, 4],
+        }
+    }
+
+    #[test]
+    fn copies_are_rational() {
+        assert_eq!(verdict().copies(), 50.5);
+        assert_eq!(verdict().delay(), 0);
+    }
+
+    #[test]
+    fn a_verdict_survives_json_and_refuses_unknown_fields() {
+        let json = serde_json::to_string(&verdict()).unwrap_or_default();
+        assert!(json.starts_with(r#"{"state":"recovered","period":4,"#));
+        assert_eq!(serde_json::from_str(&json).ok(), Some(verdict()));
+        let unknown = json.replacen('{', r#"{"confidence":0.999,"#, 1);
+        assert!(serde_json::from_str::<LoopVerdict>(&unknown).is_err());
+    }
+}

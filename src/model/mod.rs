@@ -1,0 +1,22 @@
+//! Loads checkpoints in Hugging Face / MLX layout and runs them over a backend.
+//!
+//! From files to logits: [`ModelFiles`] finds the files of a folder or of a compiled-in model,
+//! [`Checkpoint`] names their tensors, [`Config`] checks `config.json`, an architecture turns it
+//! into a [`DecoderSpec`](architecture::DecoderSpec), and [`load`] builds a [`LanguageModel`].
+//! This module does not know text, sampling or requests.
+
+mod architecture;
+mod builtin;
+mod checkpoint;
+mod config;
+mod decoder;
+mod error;
+mod files;
+mod mapping;
+
+pub use builtin::names as builtin_names;
+pub use checkpoint::Checkpoint;
+pub use config::{Config, eos_token_ids};
+pub use decoder::{LanguageModel, Sequence, load};
+pub use error::ModelError;
+pub use files::{ModelFiles, ModelRef};

@@ -1,0 +1,143 @@
+//! Expands scenarios into a flat list of cases, with every setting resolved.
+//!
+//! Settings are laid over each other here: default, environment, scenario file, test, `--set`,
+//! and for a control its own on top. This module does not run cases and reads no environment.
+
+mod discover;
+mod filter;
+mod overrides;
+
+use std::collections::HashSet;
+
+use thiserror::Error;
+
+pub use discover::discover;
+pub use filter::Filter;
+pub use overrides::Overrides;
+
+pub use crate::scenario::{Limits, MockTools, Script};
+
+use crate::assertion::{Assertion, AssertionSpec};
+use crate::generation::{SamplingError, SamplingParams, SamplingSettings};
+use crate::scenario::{Scenario, Test};
+
+/// A plan that cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct PlanError(pub String);
+
+/// One conversation to run and judge, perhaps with its control.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// `<scenario>/<test>`, unique in the plan.
+    pub id: String,
+    /// Path of the scenario file as given.
+    pub scenario: String,
+    /// Line of the test in that file, counted from 1.
+    pub line: usize,
+    /// What the scenario is about.
+    pub description: String,
+    /// Why it exists.
+    pub why: String,
+    /// Labels to select by.
+    pub tags: Vec<String>,
+    /// The model's name.
+    pub model: String,
+    /// What is said.
+    pub script: Script,
+    /// What the tools answer.
+    pub tools: MockTools,
+    /// The sampling parameters of the run under test.
+    pub sampling: SamplingParams,
+    /// Bounds.
+    pub limits: Limits,
+    /// The same run with the cure removed.
+    pub control: Option<CaseControl>,
+    /// What must hold.
+    pub assertions: Vec<Assertion>,
+    /// The same as written, for records.
+    pub specs: Vec<AssertionSpec>,
+}
+
+/// A control, with its sampling parameters resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseControl {
+    /// What it changes.
+    pub sampling: SamplingSettings,
+    /// What it runs with.
+    pub resolved: SamplingParams,
+    /// The types of the assertions that must fail.
+    pub must_fail: Vec<String>,
+}
+
+/// The cases of all scenarios, in order.
+///
+/// # Errors
+/// If two cases have one id, or an override takes a setting out of its range.
+pub fn expand(
+    scenarios: &[Scenario],
+    overrides: &Overrides,
+    environment: &SamplingSettings,
+) -> Result<Vec<Case>, PlanError> {
+    let mut ids = HashSet::new();
+    let mut cases = Vec::new();
+    for scenario in scenarios {
+        for test in &scenario.tests {
+            let case = case(scenario, test, overrides, environment)?;
+            if !ids.insert(case.id.clone()) {
+                return Err(PlanError(format!(
+                    "{}:{}: the case '{}' exists in another file of the same name",
+                    case.scenario, case.line, case.id
+                )));
+            }
+            cases.push(case);
+        }
+    }
+    Ok(cases)
+}
+
+fn case(
+    scenario: &Scenario,
+    test: &Test,
+    overrides: &Overrides,
+    environment: &SamplingSettings,
+) -> Result<Case, PlanError> {
+    let settings = environment
+        .overlaid(&test.sampling)
+        .overlaid(&overrides.sampling);
+    // The file was checked when it was read, so only an override can be out of range here.
+    let resolve = |settings: &SamplingSettings| {
+        let refused = |error: SamplingError| PlanError(format!("--set: sampling.{error}"));
+        settings.resolve().map_err(refused)
+    };
+    let control = match &test.control {
+        None => None,
+        Some(control) => Some(CaseControl {
+            resolved: resolve(&settings.overlaid(&control.sampling))?,
+            sampling: control.sampling.clone(),
+            must_fail: control.must_fail.clone(),
+        }),
+    };
+    let limits = test.limits.overlaid(&overrides.limits);
+    Ok(Case {
+        id: format!("{}/{}", scenario.name, test.id),
+        scenario: scenario.path.clone(),
+        line: test.line,
+        description: scenario.description.clone(),
+        why: scenario.why.clone(),
+        tags: scenario.tags.clone(),
+        model: overrides
+            .model
+            .clone()
+            .unwrap_or_else(|| scenario.model.clone()),
+        script: test.script.clone(),
+        tools: scenario.tools.clone(),
+        sampling: resolve(&settings)?,
+        limits: limits
+            .resolve()
+            .map_err(|problem| PlanError(format!("--set: {problem}")))?,
+        control,
+        assertions: test.assertions.clone(),
+        specs: test.specs.clone(),
+    })
+}

@@ -1,0 +1,105 @@
+//! `--set key.path=value`: scenario fields overridden from the command line.
+
+use serde::Deserialize;
+
+use super::PlanError;
+use crate::generation::SamplingSettings;
+use crate::scenario::{LimitsWire, nearest};
+
+/// What can be overridden.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Overrides {
+    /// The model of every scenario.
+    pub model: Option<String>,
+    /// Laid over every test's sampling.
+    pub sampling: SamplingSettings,
+    /// Laid over every test's limits.
+    pub limits: LimitsWire,
+}
+
+impl Overrides {
+    /// Reads the values of all `--set` flags; later ones win.
+    ///
+    /// # Errors
+    /// If one is not `key=value`, its key is unknown, or its value has the wrong type.
+    pub fn parse(flags: &[String]) -> Result<Self, PlanError> {
+        flags.iter().try_fold(Self::default(), |sum, flag| {
+            let one = parse_one(flag)?;
+            Ok(Self {
+                model: one.model.or(sum.model),
+                sampling: sum.sampling.overlaid(&one.sampling),
+                limits: sum.limits.overlaid(&one.limits),
+            })
+        })
+    }
+}
+
+/// One flag is a small YAML document: `a.b=v` is `a: {b: v}`.
+fn parse_one(flag: &str) -> Result<Overrides, PlanError> {
+    let refuse = |problem: String| PlanError(format!("--set {flag}: {problem}"));
+    let (key, value) = flag
+        .split_once('=')
+        .ok_or_else(|| refuse("write it as key=value".to_owned()))?;
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let legal = |part: &&str| part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !parts.iter().all(legal) {
+        return Err(refuse("a key is words joined by dots".to_owned()));
+    }
+    let (open, close) = (": {", "}".repeat(parts.len() - 1));
+    let yaml = format!("{{{}: {}{close}}}", parts.join(open), value.trim());
+    serde_saphyr::from_str(&yaml).map_err(|error| match error.without_snippet() {
+        serde_saphyr::Error::SerdeUnknownField {
+            field, expected, ..
+        } => refuse(match nearest(field, expected.iter().copied()) {
+            Some(near) => format!("unknown key '{field}', did you mean '{near}'?"),
+            None => format!("unknown key '{field}'; known are {}", expected.join(", ")),
+        }),
+        other => {
+            let text = other.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            refuse(first.split(" at line ").next().unwrap_or(first).to_owned())
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Overrides, String> {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        Overrides::parse(&flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_reach_their_fields_and_later_ones_win() {
+        let overrides = parse(&[
+            "sampling.repetition_penalty=1.0",
+            "sampling.stop=[a, 'b c']",
+            "limits.time_limit=5s",
+            "model=some/folder",
+            "sampling.repetition_penalty=1.2",
+        ])
+        .expect("known keys");
+        assert_eq!(overrides.sampling.repetition_penalty, Some(1.2));
+        let stop = Some(vec!["a".to_owned(), "b c".to_owned()]);
+        assert_eq!(overrides.sampling.stop, stop);
+        assert_eq!(overrides.limits.time_limit.as_deref(), Some("5s"));
+        assert_eq!(overrides.model.as_deref(), Some("some/folder"));
+    }
+
+    #[rstest]
+    #[case("sampling.repetition_penality=1", "did you mean 'repetition_penalty'?")]
+    #[case("smapling.seed=1", "did you mean 'sampling'?")]
+    #[case("seed=1", "known are model, sampling, limits")]
+    #[case("sampling.seed", "write it as key=value")]
+    #[case("sampling.seed=abc", "--set sampling.seed=abc: ")]
+    #[case("a b=1", "a key is words joined by dots")]
+    fn mistakes_are_explained(#[case] flag: &str, #[case] message: &str) {
+        let error = parse(&[flag]).expect_err("refused");
+        assert!(error.contains(message), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The lines of `record.jsonl`, versioned.
+//!
+//! A record starts with one [`Line::Run`], has one [`Line::Case`] per finished case in the order
+//! in which they ended, and closes with one [`Line::End`]. A record without its closing line was
+//! interrupted; what it holds is still good.
+
+use serde::{Deserialize, Serialize};
+
+use crate::assertion::{AssertionSpec, Judgement};
+use crate::generation::{Conversation, SamplingParams, SamplingSettings};
+
+/// Version of the format; a reader refuses others.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One line of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Line {
+    /// The first line: what ran, where, and with which command.
+    Run(Provenance),
+    /// One finished case.
+    Case(Box<CaseRecord>),
+    /// The last line.
+    End(Summary),
+}
+
+/// What ran, where, and with which command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// Name and version of the tool, such as `loopwatch 0.1.0`.
+    pub tool: String,
+    /// The command line, program name first.
+    pub command: Vec<String>,
+    /// Start of the run, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Operating system and architecture, such as `linux x86_64`.
+    pub platform: String,
+    /// The processor's name, where the system tells it.
+    pub processor: String,
+    /// Threads that the engine used.
+    pub threads: usize,
+    /// Settings laid over every scenario with `--set` or the environment, as `key=value`.
+    pub overrides: Vec<String>,
+    /// The models that were loaded.
+    pub models: Vec<ModelProvenance>,
+}
+
+/// Which model was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelProvenance {
+    /// The name as the scenario gives it, such as `builtin:readme`.
+    pub name: String,
+    /// One line: architecture, parameters, quantisation.
+    pub description: String,
+    /// SHA-256 over the weights, hexadecimal.
+    pub weights_sha256: String,
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseVerdict {
+    /// Every assertion held, and the control failed as it must.
+    Passed,
+    /// An assertion failed, or the control did not fail as it must.
+    Failed,
+    /// The target could not answer.
+    Errored,
+}
+
+/// One case: the run under test and, where the scenario has one, its control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRecord {
+    /// `<scenario>/<test>`, unique in the run.
+    pub id: String,
+    /// Path of the scenario file as given.
+    pub scenario: String,
+    /// Line of the test in that file, counted from 1.
+    pub scenario_line: usize,
+    /// What the scenario is about, one line.
+    pub description: String,
+    /// Why the scenario exists.
+    pub why: String,
+    /// The model's name.
+    pub model: String,
+    /// The assertions, so that the record can be judged again.
+    pub assertions: Vec<AssertionSpec>,
+    /// The verdict over run and control together.
+    pub verdict: CaseVerdict,
+    /// The run under test.
+    pub run: RunRecord,
+    /// The same run with the cure removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlRecord>,
+}
+
+/// One execution of a case's conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// The sampling parameters that were used.
+    pub sampling: SamplingParams,
+    /// Everything that was said, as far as it came.
+    pub conversation: Conversation,
+    /// What the assertions say of it.
+    pub judgement: Judgement,
+    /// Why the target could not finish, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The control: what was changed, what must fail because of it, and what happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlRecord {
+    /// The sampling fields that the control changes.
+    pub sampling: SamplingSettings,
+    /// The types of the assertions that must fail, such as `not-loop`.
+    pub must_fail: Vec<String>,
+    /// The assertions of `must_fail` that held although they had to fail; empty if the control
+    /// did its work.
+    pub held: Vec<String>,
+    /// The execution.
+    pub run: RunRecord,
+}
+
+/// Totals over the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Cases that passed.
+    pub passed: usize,
+    /// Cases that failed.
+    pub failed: usize,
+    /// Cases whose target could not answer.
+    pub errored: usize,
+    /// Cases that were selected but not run, because the run was interrupted.
+    pub not_run: usize,
+    /// Milliseconds from the start of the run to its end, model loading included.
+    pub wall_ms: u64,
+}

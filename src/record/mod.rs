@@ -1,0 +1,13 @@
+//! What was measured in one run, on disk, appended case by case.
+//!
+//! The format is versioned in [`format`]; [`RecordWriter`] appends lines and [`Record`] reads
+//! them back. It does not know how cases are run or how they are shown.
+
+mod format;
+mod store;
+
+pub use format::{
+    CaseRecord, CaseVerdict, ControlRecord, FORMAT_VERSION, Line, ModelProvenance, Provenance,
+    RunRecord, Summary,
+};
+pub use store::{Record, RecordError, RecordWriter};

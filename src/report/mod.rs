@@ -1,0 +1,5 @@
+//! stub
+/// stub
+pub fn html(_: &crate::record::Record) -> String {
+    String::new()
+}

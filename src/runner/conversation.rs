@@ -1,0 +1,223 @@
+//! Holds one conversation: sends turns, answers tool calls from mocks, keeps the limits.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::generation::{
+    Conversation, Event, EventKind, Exchange, FinishReason, GenerateRequest, Message, Prompt, Role,
+    SamplingParams, Transcript, Usage,
+};
+use crate::plan::{Case, Script};
+use crate::target::Target;
+
+/// How a conversation ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// Every turn was answered.
+    Complete,
+    /// A limit of the scenario cut it short: which, and where.
+    Limit(String),
+    /// The target could not answer.
+    Error(String),
+    /// The user wants to stop.
+    Interrupted,
+}
+
+/// Runs the case's conversation with `sampling`, and keeps what was said however it ends.
+pub(super) async fn converse(
+    case: &Case,
+    sampling: &SamplingParams,
+    target: &dyn Target,
+    interrupted: &watch::Receiver<bool>,
+    on_token: &mut dyn FnMut(),
+) -> (Conversation, Ending) {
+    let mut talk = Talk {
+        case,
+        sampling,
+        target,
+        interrupted: interrupted.clone(),
+        deadline: Instant::now() + case.limits.time_limit,
+        history: Vec::new(),
+        conversation: Conversation::default(),
+    };
+    let ending = match talk.run(on_token).await {
+        Ok(()) => Ending::Complete,
+        Err(ending) => ending,
+    };
+    (talk.conversation, ending)
+}
+
+struct Talk<'a> {
+    case: &'a Case,
+    sampling: &'a SamplingParams,
+    target: &'a dyn Target,
+    interrupted: watch::Receiver<bool>,
+    deadline: Instant,
+    /// The messages so far.
+    history: Vec<Message>,
+    conversation: Conversation,
+}
+
+impl Talk<'_> {
+    async fn run(&mut self, on_token: &mut dyn FnMut()) -> Result<(), Ending> {
+        match &self.case.script {
+            Script::Prompt(text) => {
+                let prompt = Prompt::Text { text: text.clone() };
+                self.exchange(prompt, Vec::new(), on_token).await?;
+            }
+            Script::Messages(messages) => {
+                self.turn(messages.clone(), on_token).await?;
+            }
+            Script::Turns { system, turns } => {
+                let mut opening: Vec<Message> = system
+                    .iter()
+                    .map(|text| Message::text(Role::System, text))
+                    .collect();
+                for user in turns {
+                    let mut added = std::mem::take(&mut opening);
+                    added.push(Message::text(Role::User, user));
+                    self.turn(added, on_token).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn of the user: generations follow each other until one calls no tool.
+    async fn turn(
+        &mut self,
+        mut added: Vec<Message>,
+        on_token: &mut dyn FnMut(),
+    ) -> Result<(), Ending> {
+        loop {
+            let max_turns = self.case.limits.max_turns;
+            if self.conversation.exchanges.len() >= max_turns {
+                return Err(Ending::Limit(format!(
+                    "max_turns: the model still called a tool in generation {max_turns}"
+                )));
+            }
+            self.history.extend(added.iter().cloned());
+            let prompt = Prompt::Chat {
+                messages: self.history.clone(),
+                tools: self.case.tools.specs(),
+            };
+            self.exchange(prompt, added, on_token).await?;
+            added = self.answer_calls();
+            if added.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the mocks answer the calls of the last generation, and returns their messages.
+    fn answer_calls(&mut self) -> Vec<Message> {
+        let Some(last) = self.conversation.exchanges.last_mut() else {
+            return Vec::new();
+        };
+        self.history.push(last.transcript.message());
+        last.tool_results = last
+            .transcript
+            .tool_calls
+            .iter()
+            .map(|call| self.case.tools.answer(call))
+            .collect();
+        last.tool_results
+            .iter()
+            .map(|result| Message::text(Role::Tool, &result.content))
+            .collect()
+    }
+
+    /// One request and its answer.
+    async fn exchange(
+        &mut self,
+        prompt: Prompt,
+        added: Vec<Message>,
+        on_token: &mut dyn FnMut(),
+    ) -> Result<(), Ending> {
+        let request = GenerateRequest {
+            prompt,
+            sampling: self.sampling.clone(),
+            top_logprobs: 0,
+        };
+        let (events, ended) = self.collect(request, on_token).await;
+        match Transcript::from_events(events) {
+            Ok(transcript) => {
+                self.conversation.exchanges.push(Exchange {
+                    added,
+                    transcript,
+                    tool_results: Vec::new(),
+                });
+                ended
+            }
+            Err(error) => {
+                ended?;
+                Err(Ending::Error(error.to_string()))
+            }
+        }
+    }
+
+    /// The events of one generation. One that is cut short gets the finish event it lacks, so
+    /// that its tokens are kept as evidence.
+    async fn collect(
+        &mut self,
+        request: GenerateRequest,
+        on_token: &mut dyn FnMut(),
+    ) -> (Vec<Event>, Result<(), Ending>) {
+        let started = Instant::now();
+        let mut stream = self.target.generate(request);
+        let mut events = Vec::new();
+        let mut usage = Usage::default();
+        loop {
+            let next = tokio::select! {
+                biased;
+                _ = self.interrupted.wait_for(|stop| *stop) => return (events, Err(Ending::Interrupted)),
+                next = timeout_at(self.deadline, stream.next()) => next,
+            };
+            match next {
+                Ok(Some(Ok(event))) => {
+                    match &event.kind {
+                        EventKind::Started { input_tokens } => usage.input_tokens = *input_tokens,
+                        EventKind::Delta { .. } => {
+                            usage.output_tokens += 1;
+                            on_token();
+                        }
+                        EventKind::ToolCall(_) | EventKind::Finished { .. } => {}
+                    }
+                    events.push(event);
+                }
+                Ok(Some(Err(error))) => {
+                    events.push(cut(started.elapsed(), usage));
+                    return (events, Err(Ending::Error(error.to_string())));
+                }
+                Ok(None) => return (events, Ok(())),
+                Err(_) => {
+                    events.push(cut(started.elapsed(), usage));
+                    let limit = self.case.limits.time_limit;
+                    return (
+                        events,
+                        Err(Ending::Limit(format!(
+                            "time_limit: not finished after {} s and {} tokens of the last generation",
+                            limit.as_secs_f64(),
+                            usage.output_tokens
+                        ))),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn cut(at: Duration, usage: Usage) -> Event {
+    Event {
+        at,
+        kind: EventKind::Finished {
+            reason: FinishReason::Cancelled,
+            text: String::new(),
+            content: None,
+            usage,
+        },
+    }
+}

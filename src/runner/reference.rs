@@ -1,0 +1,87 @@
+//! Finds the reviewed snapshot of a case, compares, and leaves a pending one where they differ.
+
+use crate::generation::{Conversation, SamplingParams};
+use crate::record::CaseRecord;
+use crate::snapshot::{
+    Comparison, Snapshot, SnapshotError, SnapshotInfo, SnapshotKey, SnapshotStore, compare,
+};
+
+/// What names a snapshot and says what it was taken from.
+pub(super) struct SnapshotIdentity<'a> {
+    /// `<scenario>/<test>`.
+    pub(super) id: &'a str,
+    /// Path of the scenario file.
+    pub(super) scenario: &'a str,
+    /// Why the scenario exists.
+    pub(super) why: &'a str,
+    /// The model's name.
+    pub(super) model: &'a str,
+    /// The sampling parameters that were used.
+    pub(super) sampling: &'a SamplingParams,
+}
+
+impl SnapshotIdentity<'_> {
+    fn key(&self) -> SnapshotKey {
+        let (scenario, test) = self.id.split_once('/').unwrap_or((self.id, "case"));
+        SnapshotKey {
+            scenario: scenario.to_owned(),
+            test: test.to_owned(),
+            model: self.model.to_owned(),
+        }
+    }
+
+    fn info(&self) -> SnapshotInfo {
+        SnapshotInfo {
+            source: self.scenario.to_owned(),
+            description: Some(self.why.trim().to_owned()),
+            expression: self.id.to_owned(),
+            model: self.model.to_owned(),
+            sampling: self.sampling.as_settings(),
+        }
+    }
+}
+
+/// Compares a conversation with its reference. With `pend`, one that differs is written beside
+/// the reference, and a pending one that has become stale is removed.
+pub(super) fn compare_or_pend(
+    identity: &SnapshotIdentity<'_>,
+    conversation: &Conversation,
+    store: &SnapshotStore,
+    pend: bool,
+) -> Result<Comparison, SnapshotError> {
+    let key = identity.key();
+    let info = identity.info();
+    let comparison = match store.read(&key)? {
+        Some(reference) => compare(&reference, &info, conversation),
+        None => Comparison::Missing,
+    };
+    if pend {
+        match &comparison {
+            Comparison::Match => {
+                store.clear_pending(&key)?;
+            }
+            Comparison::Missing | Comparison::Differs(_) => {
+                store.write_pending(&key, &Snapshot::of(conversation, info))?;
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+/// Compares a recorded case with its reference of today. Writes nothing.
+///
+/// # Errors
+/// If the reference cannot be read.
+pub fn compare_snapshot(
+    case: &CaseRecord,
+    store: &SnapshotStore,
+) -> Result<Comparison, SnapshotError> {
+    let identity = SnapshotIdentity {
+        id: &case.id,
+        scenario: &case.scenario,
+        why: &case.why,
+        model: &case.model,
+        sampling: &case.run.sampling,
+    };
+    compare_or_pend(&identity, &case.run.conversation, store, false)
+}

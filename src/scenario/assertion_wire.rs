@@ -1,0 +1,108 @@
+//! An assertion as YAML writes it: `not-loop`, `contains: tokio`, or
+//! `{type: contains, value: tokio}`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::assertion::AssertionSpec;
+
+/// The keys of the full form.
+const KEYS: &[&str] = &["type", "value", "args", "state", "match"];
+
+/// An assertion in any of its three spellings; its line is not known yet.
+#[derive(Debug)]
+pub(super) struct AssertionWire(pub(super) AssertionSpec);
+
+impl<'de> Deserialize<'de> for AssertionWire {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Spellings)
+    }
+}
+
+struct Spellings;
+
+impl<'de> Visitor<'de> for Spellings {
+    type Value = AssertionWire;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an assertion: 'not-loop', 'contains: text', or '{type: …, value: …}'")
+    }
+
+    fn visit_str<E: Error>(self, kind: &str) -> Result<AssertionWire, E> {
+        Ok(AssertionWire(AssertionSpec {
+            kind: kind.to_owned(),
+            ..AssertionSpec::default()
+        }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AssertionWire, A::Error> {
+        let mut spec = AssertionSpec::default();
+        let mut short = false;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "type" if !short => spec.kind = map.next_value()?,
+                "value" if !short => spec.value = Some(map.next_value()?),
+                "args" if !short => spec.args = Some(map.next_value()?),
+                "state" if !short => spec.state = Some(map.next_value()?),
+                "match" if !short => spec.matching = Some(map.next_value()?),
+                // The short form is a single key: the type. Anything more is the full form, in
+                // which this key does not exist.
+                _ if spec == AssertionSpec::default() => {
+                    short = true;
+                    spec.kind = key;
+                    spec.value = Some(map.next_value::<Value>()?);
+                }
+                _ => return Err(A::Error::unknown_field(&key, KEYS)),
+            }
+        }
+        if spec.kind.is_empty() {
+            return Err(A::Error::missing_field("type"));
+        }
+        Ok(AssertionWire(spec))
+    }
+}
+
+impl JsonSchema for AssertionWire {
+    fn schema_name() -> Cow<'static, str> {
+        "Assertion".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let negated = AssertionSpec::NEGATABLE
+            .iter()
+            .map(|kind| format!("not-{kind}"));
+        let plain = AssertionSpec::KINDS.iter().map(ToString::to_string);
+        let kinds: Vec<String> = plain.chain(negated).collect();
+        let short: serde_json::Map<String, Value> = kinds
+            .iter()
+            .map(|kind| (kind.clone(), Value::Object(serde_json::Map::new())))
+            .collect();
+        json_schema!({
+            "description": "A type, a type with its value, or the full form.",
+            "oneOf": [
+                {"type": "string", "enum": kinds, "description": "A type that needs no value."},
+                {
+                    "type": "object", "properties": short, "additionalProperties": false,
+                    "minProperties": 1, "maxProperties": 1,
+                    "description": "A type and its value.",
+                },
+                {
+                    "type": "object", "required": ["type"], "additionalProperties": false,
+                    "description": "The full form.",
+                    "properties": {
+                        "type": {"type": "string", "enum": kinds, "description": "What is checked."},
+                        "value": {"description": "Text, a number, or a duration such as 200ms."},
+                        "args": {"type": "object", "description": "tool-called: arguments that the call must have."},
+                        "state": {"type": "string", "enum": ["confirmed", "suspected"], "description": "loop: the weakest state that counts."},
+                        "match": {"type": "string", "enum": ["tokens", "text"], "description": "snapshot: what is compared."},
+                    },
+                },
+            ],
+        })
+    }
+}

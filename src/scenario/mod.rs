@@ -1,0 +1,151 @@
+//! Reads scenario files, refuses anything it does not understand, and yields checked scenarios.
+//!
+//! [`wire`] is the file as written; [`Scenario::load`] lowers it once into types that cannot be
+//! wrong. Every error names file, line and column, and what would be right. This module does not
+//! run anything and does not know targets.
+
+mod assertion_wire;
+mod error;
+mod limits;
+mod lower;
+mod mock;
+mod schema;
+mod suggest;
+mod tools;
+mod wire;
+
+use std::path::Path;
+use std::time::Duration;
+
+pub use error::ScenarioError;
+pub use mock::MockTools;
+pub use schema::json_schema;
+pub use suggest::nearest;
+pub use wire::LimitsWire;
+
+use crate::assertion::{Assertion, AssertionSpec};
+use crate::generation::{Message, SamplingSettings};
+
+/// The model of a scenario that names none.
+pub const DEFAULT_MODEL: &str = "builtin:readme";
+/// Most bytes of a scenario file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// A checked scenario file.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its path as given.
+    pub path: String,
+    /// The file's name without its ending; the first half of case ids.
+    pub name: String,
+    /// What it is about, one line.
+    pub description: String,
+    /// Why it exists.
+    pub why: String,
+    /// Labels to select by.
+    pub tags: Vec<String>,
+    /// The model's name; a folder is relative to the scenario file, and resolved here.
+    pub model: String,
+    /// The tools that its tests may call.
+    pub tools: MockTools,
+    /// Its tests, at least one.
+    pub tests: Vec<Test>,
+}
+
+/// One test of a scenario: a conversation and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// Unique in the file.
+    pub id: String,
+    /// The line where it stands, counted from 1.
+    pub line: usize,
+    /// What is said.
+    pub script: Script,
+    /// The file's sampling settings with the test's laid over them.
+    pub sampling: SamplingSettings,
+    /// The file's limits with the test's laid over them.
+    pub limits: LimitsWire,
+    /// The same run with the cure removed, if there is one.
+    pub control: Option<Control>,
+    /// What must hold, at least one.
+    pub assertions: Vec<Assertion>,
+    /// The same as written, for records.
+    pub specs: Vec<AssertionSpec>,
+}
+
+/// What is said to the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Script {
+    /// The user's turns, each answered before the next.
+    Turns {
+        /// A system message before the first.
+        system: Option<String>,
+        /// What the user says.
+        turns: Vec<String>,
+    },
+    /// A history that ends with the user, answered once.
+    Messages(Vec<Message>),
+    /// Text to continue, without a chat template.
+    Prompt(String),
+}
+
+/// The same run with the cure removed: it must fail as stated, or the scenario proves nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    /// Laid over the sampling settings of the run.
+    pub sampling: SamplingSettings,
+    /// The types of the assertions that must fail, at least one.
+    pub must_fail: Vec<String>,
+}
+
+/// Bounds on one case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most generations in one conversation.
+    pub max_turns: usize,
+    /// Longest time for one conversation.
+    pub time_limit: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_turns: 8,
+            time_limit: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario file, and the fixtures it names.
+    ///
+    /// # Errors
+    /// If the file or a fixture cannot be read, or anything in it is not understood.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let unreadable = |problem: String| ScenarioError::unreadable(path, problem);
+        let size = std::fs::metadata(path)
+            .map_err(|error| unreadable(error.to_string()))?
+            .len();
+        if size > MAX_FILE_BYTES {
+            let problem = format!("{size} bytes; a scenario has at most {MAX_FILE_BYTES}");
+            return Err(unreadable(problem));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads a scenario from its text. Fixtures are looked for beside `path`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
+        let file = wire::read(path, text)?;
+        lower::lower(path, text, file)
+    }
+}
+
+/// A commented scenario to begin with.
+#[must_use]
+pub fn starter() -> &'static str {
+    include_str!("starter.yaml")
+}

@@ -1,0 +1,208 @@
+//! The scenario file as written. Every unknown key is an error.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::{Budget, Error, Location, Options, Spanned};
+
+use super::ScenarioError;
+use super::assertion_wire::AssertionWire;
+use super::suggest::remedy;
+use crate::generation::{Role, SamplingSettings};
+
+/// A scenario file, version 1.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "loopwatch scenario")]
+pub(super) struct ScenarioWire {
+    /// Version of this format: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub(super) version: Spanned<u32>,
+    /// What the scenario is about, one line.
+    #[schemars(with = "String")]
+    pub(super) description: Spanned<String>,
+    /// Why it exists; printed beside its results.
+    #[schemars(with = "String")]
+    pub(super) why: Spanned<String>,
+    /// Labels to select by, with `--filter tag:NAME`.
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    /// `builtin:readme` (default), or a folder with a checkpoint, relative to this file.
+    pub(super) model: Option<String>,
+    /// Sampling parameters of every test.
+    #[schemars(with = "Option<SamplingSettings>")]
+    pub(super) sampling: Option<Spanned<SamplingSettings>>,
+    /// Limits of every test.
+    #[schemars(with = "Option<LimitsWire>")]
+    pub(super) limits: Option<Spanned<LimitsWire>>,
+    /// The folder of files that mock tools return, relative to this file; default `fixtures`.
+    pub(super) fixtures: Option<String>,
+    /// Tools that the model may call, by name, and what they answer.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ToolWire>")]
+    pub(super) tools: BTreeMap<String, Spanned<ToolWire>>,
+    /// The same run with the cure removed, for every test that has no control of its own.
+    #[schemars(with = "Option<ControlWire>")]
+    pub(super) control: Option<Spanned<ControlWire>>,
+    /// The tests, at least one.
+    #[schemars(with = "Vec<TestWire>", length(min = 1))]
+    pub(super) tests: Spanned<Vec<Spanned<TestWire>>>,
+}
+
+/// One test. Exactly one of `user`, `turns`, `messages` and `prompt` is needed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestWire {
+    /// Unique in the file: lower-case letters, digits and hyphens.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9-]+$"))]
+    pub(super) id: Spanned<String>,
+    /// What the user says, once.
+    pub(super) user: Option<String>,
+    /// What the user says, turn by turn.
+    pub(super) turns: Option<Vec<TurnWire>>,
+    /// A whole history that ends with the user.
+    pub(super) messages: Option<Vec<MessageWire>>,
+    /// Text to continue as it stands, without the chat template.
+    pub(super) prompt: Option<String>,
+    /// A system message before the user's turns.
+    pub(super) system: Option<String>,
+    /// Laid over the file's sampling parameters.
+    #[schemars(with = "Option<SamplingSettings>")]
+    pub(super) sampling: Option<Spanned<SamplingSettings>>,
+    /// Laid over the file's limits.
+    #[schemars(with = "Option<LimitsWire>")]
+    pub(super) limits: Option<Spanned<LimitsWire>>,
+    /// Replaces the file's control.
+    #[schemars(with = "Option<ControlWire>")]
+    pub(super) control: Option<Spanned<ControlWire>>,
+    /// What must hold, at least one assertion.
+    #[serde(rename = "assert")]
+    #[schemars(with = "Vec<AssertionWire>", length(min = 1))]
+    pub(super) assertions: Spanned<Vec<Spanned<AssertionWire>>>,
+}
+
+/// One turn of the user.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TurnWire {
+    /// What the user says.
+    pub(super) user: String,
+}
+
+/// One message of a history.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageWire {
+    /// Who speaks.
+    pub(super) role: Role,
+    /// The text.
+    pub(super) content: String,
+}
+
+/// Bounds on one case.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsWire {
+    /// Most generations in one conversation, at least 1; default 8.
+    pub max_turns: Option<usize>,
+    /// Longest time for one conversation, such as `30s`; default `120s`.
+    pub time_limit: Option<String>,
+}
+
+/// The same run with the cure removed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ControlWire {
+    /// Laid over the sampling parameters of the run.
+    #[schemars(with = "SamplingSettings")]
+    pub(super) sampling: Spanned<SamplingSettings>,
+    /// The types of the assertions that must fail.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub(super) must_fail: Vec<Spanned<String>>,
+}
+
+/// A mock tool.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToolWire {
+    /// One sentence for the model.
+    pub(super) description: String,
+    /// JSON Schema of the arguments: an object.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub(super) input_schema: Spanned<serde_json::Value>,
+    /// What it answers: the first rule that matches. A call that no rule matches gets an error.
+    #[schemars(with = "Vec<MockWire>")]
+    pub(super) mock: Vec<Spanned<MockWire>>,
+}
+
+/// One rule of a mock: `when` with `return`, or a last `otherwise`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MockWire {
+    /// Arguments that the call must have, at least.
+    pub(super) when: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The answer to such a call.
+    #[serde(rename = "return")]
+    pub(super) answer: Option<AnswerWire>,
+    /// The answer to every other call.
+    pub(super) otherwise: Option<AnswerWire>,
+}
+
+/// What a mock gives back: exactly one of `text`, `file` and `error`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerWire {
+    /// This text.
+    pub(super) text: Option<String>,
+    /// The contents of this file of the fixtures folder.
+    pub(super) file: Option<String>,
+    /// An error with this message.
+    pub(super) error: Option<String>,
+}
+
+/// Reads the file into its wire form.
+pub(super) fn read(path: &Path, text: &str) -> Result<ScenarioWire, ScenarioError> {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(path, text, error))
+}
+
+/// A scenario is small and written by hand; more than this is an accident or an attack.
+fn options() -> Options {
+    let mut options = Options::default();
+    let mut budget = Budget::default();
+    budget.max_events = 100_000;
+    budget.max_aliases = 1_000;
+    budget.max_anchors = 1_000;
+    options.budget = Some(budget);
+    options
+}
+
+/// The reader's error in our words, with the remedy where there is one.
+pub(super) fn explain(path: &Path, text: &str, error: Error) -> ScenarioError {
+    let error = error.without_snippet();
+    let location = error.location().unwrap_or(Location::UNKNOWN);
+    let at = |message: String| ScenarioError::at(path, text, &location, message);
+    match error {
+        Error::SerdeUnknownField {
+            field, expected, ..
+        } => at(format!("unknown key '{field}'")).with_help(remedy(field, expected)),
+        Error::SerdeUnknownVariant {
+            variant, expected, ..
+        } => at(format!("unknown value '{variant}'")).with_help(remedy(variant, expected)),
+        Error::SerdeMissingField { field, .. } => at(format!("the key '{field}' is missing here")),
+        other => at(plain(&other)),
+    }
+}
+
+/// The message without its place, which is said already.
+fn plain(error: &Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first
+        .split(" at line ")
+        .next()
+        .unwrap_or(first)
+        .trim_end_matches([',', ':'])
+        .to_owned()
+}

@@ -1,0 +1,30 @@
+//! The in-process engine as a target.
+
+use futures_util::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{EventStream, Target, TargetError};
+use crate::engine::Engine;
+use crate::generation::GenerateRequest;
+
+/// Generates with a model loaded into this process.
+#[derive(Debug, Clone)]
+pub struct EngineTarget {
+    engine: Engine,
+}
+
+impl EngineTarget {
+    /// A target over a loaded model.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+impl Target for EngineTarget {
+    fn generate(&self, request: GenerateRequest) -> EventStream {
+        ReceiverStream::new(self.engine.submit(request))
+            .map(|event| event.map_err(TargetError::from))
+            .boxed()
+    }
+}

@@ -1,0 +1,30 @@
+//! Between text and tokens: the tokenizer, streaming detokenisation, chat templates, tool calls
+//! and stop strings.
+//!
+//! Works on the contents of a checkpoint's text files. Does not know where they come from, nor
+//! models, sampling or requests.
+
+mod chat_template;
+mod detokenizer;
+mod stop;
+mod tokenizer;
+mod tool_calls;
+
+use thiserror::Error;
+
+pub use chat_template::ChatTemplate;
+pub use detokenizer::Detokenizer;
+pub use stop::{Passed, StopStrings};
+pub use tokenizer::Tokenizer;
+pub use tool_calls::{ToolCalls, tool_calls};
+
+/// Text that cannot be tokenized or rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TextError {
+    /// `tokenizer.json` cannot be understood, or cannot encode a text.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The chat template is broken, or refuses the conversation.
+    #[error("chat template: {0}")]
+    ChatTemplate(String),
+}
