@@ -304,8 +304,8 @@ fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Fi
         None => found(false, "the output was not compared with a snapshot"),
         Some(Comparison::Missing) => found(
             false,
-            "there is no reviewed snapshot yet: run this outside CI, look at the output with \
-             `loopwatch review`, accept it and commit the file",
+            "there is no reviewed snapshot yet: run this outside CI, look at the pending file, and take it with \
+             `loopwatch accept`",
         ),
         Some(Comparison::Match) => found(true, "the output equals its snapshot"),
         Some(Comparison::Differs(divergence)) => {

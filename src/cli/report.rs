@@ -9,7 +9,7 @@ use super::table::Table;
 use super::{paths, run, summary};
 use crate::record::{CaseVerdict, Record, Summary};
 use crate::report;
-use crate::runner::{compare_snapshot, rejudge};
+use crate::runner::{compare_snapshots, rejudge};
 use crate::snapshot::SnapshotStore;
 
 /// Write the HTML report of a recorded run again.
@@ -71,8 +71,8 @@ impl Judge {
         let table = Table::new(record.cases.iter().map(|case| case.id.as_str()));
         anstream::println!("{}", table.head());
         for case in &mut record.cases {
-            let snapshot = compare_snapshot(case, &snapshots).map_err(Explained::usage)?;
-            *case = rejudge(case, Some(&snapshot)).map_err(Explained::usage)?;
+            let compared = compare_snapshots(case, &snapshots).map_err(Explained::usage)?;
+            *case = rejudge(case, &compared).map_err(Explained::usage)?;
             anstream::println!("{}", table.row(case));
         }
         let count = |verdict| {

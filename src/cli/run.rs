@@ -96,7 +96,11 @@ impl Run {
         let record = Record::read(&folder)?;
         let page = folder.join("index.html");
         std::fs::write(&page, report::html(&record))?;
-        let pending = snapshots.pending()?;
+        let mut pending = snapshots.pending()?;
+        pending.retain(|snapshot| {
+            let of = |id: &str| snapshot.name.starts_with(&format!("{id}."));
+            record.cases.iter().any(|case| of(&case.id))
+        });
         summary::print(&record, &summary, &folder, &pending, write_pending)?;
         Ok(exit(&summary))
     }

@@ -49,8 +49,8 @@ pub(super) async fn run_case(
     })
 }
 
-/// One conversation, judged. Only the run under test looks at the snapshot: a control is not
-/// reviewed, it only has to fail.
+/// One conversation, judged. Only the run under test may leave a pending snapshot: a control is
+/// not reviewed, it only has to fail.
 async fn run_once(
     case: &Case,
     sampling: &SamplingParams,
@@ -83,13 +83,13 @@ async fn run_once(
         judgement: Default::default(),
         error,
     };
-    let snapshot = match (under_test && run.error.is_none()).then(|| look_up(case, &run, context)) {
-        Some(Ok(comparison)) => Some(comparison),
-        Some(Err(error)) => {
-            run.error = Some(error);
+    let pend = under_test && run.error.is_none() && context.write_pending;
+    let snapshot = match look_up(case, &run, context, pend) {
+        Ok(comparison) => Some(comparison),
+        Err(error) => {
+            run.error.get_or_insert(error);
             None
         }
-        None => None,
     };
     run.judgement = judge_run(&run.conversation, snapshot.as_ref(), &case.assertions);
     if let Ending::Limit(limit) = ending {
@@ -104,8 +104,13 @@ async fn run_once(
     Some(run)
 }
 
-/// Compares with the reviewed snapshot, and leaves a pending one where they differ.
-fn look_up(case: &Case, run: &RunRecord, context: &RunContext<'_>) -> Result<Comparison, String> {
+/// Compares with the reviewed snapshot; with `pend`, leaves a pending one where they differ.
+fn look_up(
+    case: &Case,
+    run: &RunRecord,
+    context: &RunContext<'_>,
+    pend: bool,
+) -> Result<Comparison, String> {
     let identity = SnapshotIdentity {
         id: &case.id,
         scenario: &case.scenario,
@@ -118,7 +123,7 @@ fn look_up(case: &Case, run: &RunRecord, context: &RunContext<'_>) -> Result<Com
         &identity,
         &run.conversation,
         context.snapshots,
-        wanted && context.write_pending,
+        wanted && pend,
     )
     .map_err(|error| error.to_string())
 }

@@ -1,5 +1,6 @@
 //! From what was said to a verdict: pure, and the same for a fresh run and for a record.
 
+use super::reference::RecordedComparisons;
 use crate::assertion::{Assertion, Evidence, Judgement, SpecError, judge};
 use crate::generation::Conversation;
 use crate::loops::Thresholds;
@@ -42,12 +43,15 @@ pub(super) fn verdict(run: &RunRecord, control: Option<&ControlRecord>) -> CaseV
     }
 }
 
-/// Judges a recorded case again, with today's detector and the given comparison with its
+/// Judges a recorded case again, with today's detector and the given comparisons with its
 /// snapshot. Failures of limits are facts of the recorded run and are kept.
 ///
 /// # Errors
 /// If the record holds an assertion that this version does not understand.
-pub fn rejudge(case: &CaseRecord, snapshot: Option<&Comparison>) -> Result<CaseRecord, SpecError> {
+pub fn rejudge(
+    case: &CaseRecord,
+    snapshots: &RecordedComparisons,
+) -> Result<CaseRecord, SpecError> {
     let assertions = case
         .assertions
         .iter()
@@ -64,9 +68,9 @@ pub fn rejudge(case: &CaseRecord, snapshot: Option<&Comparison>) -> Result<CaseR
             ..run.clone()
         }
     };
-    let run = again(&case.run, snapshot);
+    let run = again(&case.run, Some(&snapshots.run));
     let control = case.control.as_ref().map(|control| {
-        let run = again(&control.run, None);
+        let run = again(&control.run, snapshots.control.as_ref());
         ControlRecord {
             held: control_held(&control.must_fail, &run.judgement),
             run,

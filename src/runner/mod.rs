@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use judging::rejudge;
-pub use reference::compare_snapshot;
+pub use reference::{RecordedComparisons, compare_snapshots};
 
 use crate::plan::Case;
 use crate::record::{CaseRecord, CaseVerdict, RecordError, RecordWriter, Summary};

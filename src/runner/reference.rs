@@ -1,7 +1,7 @@
 //! Finds the reviewed snapshot of a case, compares, and leaves a pending one where they differ.
 
 use crate::generation::{Conversation, SamplingParams};
-use crate::record::CaseRecord;
+use crate::record::{CaseRecord, RunRecord};
 use crate::snapshot::{
     Comparison, Snapshot, SnapshotError, SnapshotInfo, SnapshotKey, SnapshotStore, compare,
 };
@@ -68,20 +68,39 @@ pub(super) fn compare_or_pend(
     Ok(comparison)
 }
 
-/// Compares a recorded case with its reference of today. Writes nothing.
+/// Compares the run and the control of a recorded case with their reference of today. Writes
+/// nothing.
 ///
 /// # Errors
 /// If the reference cannot be read.
-pub fn compare_snapshot(
+pub fn compare_snapshots(
     case: &CaseRecord,
     store: &SnapshotStore,
-) -> Result<Comparison, SnapshotError> {
-    let identity = SnapshotIdentity {
-        id: &case.id,
-        scenario: &case.scenario,
-        why: &case.why,
-        model: &case.model,
-        sampling: &case.run.sampling,
+) -> Result<RecordedComparisons, SnapshotError> {
+    let compare = |run: &RunRecord| {
+        let identity = SnapshotIdentity {
+            id: &case.id,
+            scenario: &case.scenario,
+            why: &case.why,
+            model: &case.model,
+            sampling: &run.sampling,
+        };
+        compare_or_pend(&identity, &run.conversation, store, false)
     };
-    compare_or_pend(&identity, &case.run.conversation, store, false)
+    Ok(RecordedComparisons {
+        run: compare(&case.run)?,
+        control: match &case.control {
+            Some(control) => Some(compare(&control.run)?),
+            None => None,
+        },
+    })
+}
+
+/// How a recorded case compares with its reference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedComparisons {
+    /// The run under test.
+    pub run: Comparison,
+    /// The control, if the case has one.
+    pub control: Option<Comparison>,
 }

@@ -1,8 +1,8 @@
 //! Lowers mock tools and reads the fixtures they return.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+use indexmap::IndexMap;
 use serde_saphyr::{Location, Spanned};
 
 use super::ScenarioError;
@@ -16,10 +16,10 @@ const DEFAULT_FIXTURES: &str = "fixtures";
 /// Most bytes of a fixture.
 const MAX_FIXTURE_BYTES: u64 = 256 << 10;
 
-/// Lowers all tools of a file, in the order of their names.
+/// Lowers all tools of a file, in its order: a prompt lists them as their author did.
 pub(super) fn lower_tools(
     source: &Source<'_>,
-    tools: &BTreeMap<String, Spanned<ToolWire>>,
+    tools: &IndexMap<String, Spanned<ToolWire>>,
     fixtures: Option<&str>,
 ) -> Result<Vec<MockTool>, ScenarioError> {
     let beside = source.path.parent().unwrap_or(Path::new(""));

@@ -1,8 +1,8 @@
 //! The scenario file as written. Every unknown key is an error.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::{Budget, Error, Location, Options, Spanned};
@@ -41,8 +41,8 @@ pub(super) struct ScenarioWire {
     pub(super) fixtures: Option<String>,
     /// Tools that the model may call, by name, and what they answer.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, ToolWire>")]
-    pub(super) tools: BTreeMap<String, Spanned<ToolWire>>,
+    #[schemars(with = "std::collections::BTreeMap<String, ToolWire>")]
+    pub(super) tools: IndexMap<String, Spanned<ToolWire>>,
     /// The same run with the cure removed, for every test that has no control of its own.
     #[schemars(with = "Option<ControlWire>")]
     pub(super) control: Option<Spanned<ControlWire>>,

@@ -513,7 +513,7 @@ fn text_snapshots_ignore_tokens_and_token_snapshots_include_text(
 #[case(None, "the output was not compared with a snapshot")]
 #[case(
     Some(Comparison::Missing),
-    "there is no reviewed snapshot yet: run this outside CI, look at the output with `loopwatch review`, accept it and commit the file"
+    "there is no reviewed snapshot yet: run this outside CI, look at the pending file, and take it with `loopwatch accept`"
 )]
 fn no_snapshot_is_a_failure(#[case] comparison: Option<Comparison>, #[case] message: &str) {
     let check = judged(

@@ -1,0 +1,23 @@
+//! Every scenario of the repository passes on the built-in model, its control fails as it must,
+//! and its snapshots are the reviewed ones.
+
+mod support;
+
+use std::path::PathBuf;
+
+use rstest::rstest;
+use support::{Sandbox, repository};
+
+#[rstest]
+fn passes(#[files("scenarios/*.yaml")] scenario: PathBuf) {
+    let sandbox = Sandbox::new();
+    let scenario = scenario.to_str().expect("UTF-8");
+    let snapshots = repository("snapshots");
+    sandbox
+        .run_with(
+            &[("CI", "1")],
+            &["run", scenario, "--snapshots", &snapshots],
+        )
+        .expect_code(0)
+        .expect_stdout(" passed; ");
+}
