@@ -1,5 +1,10 @@
 //! Decode and prefill of the built-in model on the reference backend.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot go on should stop"
+)]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loopwatch::backend::cpu::Cpu;
 use loopwatch::model::{LanguageModel, ModelFiles, ModelRef, load};

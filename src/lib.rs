@@ -17,7 +17,7 @@
 //!  L0 generation  loops
 //! ```
 //!
-//! A module imports only from floors below its own; `tests/layers.rs` holds the table and fails
+//! A module imports only from floors below its own; `tests/behaviour/layers.rs` holds the table and fails
 //! where it is broken. The judging side (left) and the generating side (right) meet only in
 //! [`runner`] and [`cli`].
 //!

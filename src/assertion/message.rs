@@ -111,8 +111,8 @@ pub(super) fn loop_fact(evidence: &LoopEvidence) -> String {
         format!("\"{}\"", evidence.fragment)
     };
     format!(
-        "loop {found} in generation {}{outcome}: period {}, {:.1} copies from token {} (detected \
-         at token {}, {} wasted): {fragment}",
+        "loop {found} in generation {}{outcome}: period {}, {:.1} copies, onset at token {}, \
+         detected at token {}, {} wasted\nfragment: {fragment}",
         evidence.exchange + 1,
         count(verdict.period, "token"),
         verdict.copies(),

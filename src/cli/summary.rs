@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::sampling;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::plan::Case;
 use crate::record::{CaseRecord, CaseVerdict, Record, Summary};
@@ -76,12 +77,12 @@ pub(super) fn failures(out: &mut impl Write, record: &Record) -> std::io::Result
             case.scenario,
             case.scenario_line
         )?;
-        failure(out, case)?;
+        failure(out, case, &record.provenance.overrides)?;
     }
     Ok(())
 }
 
-fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
+fn failure(out: &mut impl Write, case: &CaseRecord, overrides: &[String]) -> std::io::Result<()> {
     if let Some(error) = &case.run.error {
         writeln!(out, "  {error}")?;
     }
@@ -93,15 +94,6 @@ fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
         )?;
         for line in check.message.lines() {
             writeln!(out, "    {line}")?;
-        }
-    }
-    for found in &case.run.judgement.loops {
-        if found.verdict.state.is_confirmed() {
-            writeln!(
-                out,
-                "    {DIM}fragment{RESET} {LOOP}{}{RESET}",
-                found.fragment
-            )?;
         }
     }
     if let Some(control) = &case.control {
@@ -116,11 +108,27 @@ fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
         }
     }
     writeln!(out, "  {DIM}why{RESET} {}", case.why.trim())?;
-    writeln!(
-        out,
-        "  {DIM}again{RESET} loopwatch run {} --filter {}",
+    let command = again(case, overrides);
+    writeln!(out, "  {DIM}again{RESET} {command}")
+}
+
+/// The command that runs this case alone, with what was laid over its scenario.
+fn again(case: &CaseRecord, overrides: &[String]) -> String {
+    let mut command = String::new();
+    let (settings, variables): (Vec<&String>, Vec<&String>) = overrides
+        .iter()
+        .partition(|text| !text.starts_with(sampling::VARIABLE_PREFIX));
+    for variable in variables {
+        command.push_str(&format!("{variable} "));
+    }
+    command.push_str(&format!(
+        "loopwatch run {} --filter {}",
         case.scenario, case.id
-    )
+    ));
+    for setting in settings {
+        command.push_str(&format!(" --set '{setting}'"));
+    }
+    command
 }
 
 pub(super) fn totals(

@@ -97,8 +97,11 @@ fn control_of(control: Option<&ControlRecord>) -> String {
         None => format!("{DIM}none{RESET}"),
         Some(control) if control.run.error.is_some() => format!("{BAD}error{RESET}"),
         Some(control) if control.held.is_empty() => {
-            let found = loop_of(&control.run);
-            format!("{GOOD}fails as it must{RESET} {DIM}({found}){RESET}")
+            let why = match loop_of(&control.run) {
+                found if control.must_fail.iter().any(|kind| kind == "not-loop") => found,
+                _ => control.must_fail.join(", "),
+            };
+            format!("{GOOD}fails as it must{RESET} {DIM}({why}){RESET}")
         }
         Some(control) => format!("{BAD}does not fail: {}{RESET}", control.held.join(", ")),
     }

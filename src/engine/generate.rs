@@ -84,6 +84,10 @@ fn generate(
     let reason = loop {
         let token = sampler.sample(&mut logits, request.top_logprobs);
         generated += 1;
+        if !token.logprob.is_finite() {
+            let problem = format!("the model's logits are not numbers at token {generated}");
+            return Err(EngineError::Request(problem).into());
+        }
         let id = token.id;
         let ended = !sampling.ignore_eos && model.eos.contains(&id);
         let stopped = text.push(token, ended, output)?;

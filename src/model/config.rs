@@ -118,7 +118,7 @@ impl Wire {
             ));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
-        if head_dim == 0 || head_dim % 2 != 0 || head_dim > 1 << 16 {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > 1 << 16 {
             return Err(format!("head_dim is {head_dim}, but must be even"));
         }
         let in_parameters = self.rope_parameters.and_then(|rope| rope.rope_theta);

@@ -14,6 +14,9 @@ mod suggest;
 mod tools;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -190,8 +190,10 @@ pub(super) fn explain(path: &Path, text: &str, error: Error) -> ScenarioError {
         Error::SerdeUnknownVariant {
             variant, expected, ..
         } => at(format!("unknown value '{variant}'")).with_help(remedy(variant, expected)),
-        Error::SerdeMissingField { field, .. } => at(format!("the key '{field}' is missing here")),
-        other => at(plain(&other)),
+        Error::SerdeMissingField { field, .. } => {
+            at(format!("the key '{field}' is missing beside this one"))
+        }
+        other => at(plain(other)),
     }
 }
 

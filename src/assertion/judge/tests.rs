@@ -226,8 +226,8 @@ fn a_confirmed_loop_is_described() {
     )
     .expect("loops");
     let message = format!(
-        "loop confirmed in generation 2: period 13 tokens, 20.0 copies from token 6 (detected at \
-         token {}, 247 tokens wasted): \"The `Buffer`\\n\"",
+        "loop confirmed in generation 2: period 13 tokens, 20.0 copies, onset at token 6, detected at \
+         token {}, 247 tokens wasted\nfragment: \"The `Buffer`\\n\"",
         detected.detected_at
     );
     assert_both("loop", &json!({}), &conversation, true, &message);
@@ -260,7 +260,7 @@ fn every_loop_is_evidence_and_is_named() {
     let exchanges: Vec<usize> = judgement.loops.iter().map(|one| one.exchange).collect();
     assert_eq!(exchanges, [0, 2]);
     assert_eq!(judgement.loops[0].fragment, "The `Buffer`\\n");
-    assert_eq!(judgement.checks[0].message.lines().count(), 2);
+    assert_eq!(judgement.checks[0].message.lines().count(), 4);
     assert!(!judgement.passed());
     assert_eq!(judge(&evidence, &[]).loops.len(), 2, "without an assertion");
 }
@@ -314,7 +314,7 @@ fn a_loop_without_visible_text_shows_token_ids() {
     silent.text_ends.fill(0);
     let message = judged(json!({"type": "loop"}), &conversation([silent]), None).message;
     assert!(
-        message.ends_with("wasted): no visible text, token ids 97 98"),
+        message.ends_with("wasted\nfragment: no visible text, token ids 97 98"),
         "{message}"
     );
 }

@@ -83,7 +83,7 @@ impl Matrix {
                     }
                 };
                 let group = affine.group_size;
-                if group == 0 || group % 2 != 0 || !cols.is_multiple_of(group) {
+                if group == 0 || !group.is_multiple_of(2) || !cols.is_multiple_of(group) {
                     return Err(BackendError(format!(
                         "groups of {group} are not even numbers that divide rows of {cols}"
                     )));

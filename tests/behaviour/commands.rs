@@ -1,13 +1,11 @@
 //! `generate`, `detect`, `init` and `schema`, as a user meets them.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{Sandbox, repository};
 use rstest::rstest;
 use serde_json::Value;
-use support::{Sandbox, repository};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect(text)
@@ -225,7 +223,7 @@ fn init_writes_a_scenario_that_runs_and_is_not_overwritten() {
     sandbox
         .run(&["run"])
         .expect_code(0)
-        .expect_stdout("first/explain");
+        .expect_stdout("first/new-edition");
     sandbox
         .run(&["init"])
         .expect_code(2)

@@ -6,10 +6,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// What a command printed and how it ended.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
@@ -23,7 +23,7 @@ impl Ran {
 
     /// Fails with everything that was printed unless the code is the expected one.
     #[track_caller]
-    pub fn expect_code(self, code: i32) -> Self {
+    pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,
             "stdout:\n{}\nstderr:\n{}",
@@ -34,7 +34,7 @@ impl Ran {
 
     /// Fails unless stdout contains `text`.
     #[track_caller]
-    pub fn expect_stdout(self, text: &str) -> Self {
+    pub(crate) fn expect_stdout(self, text: &str) -> Self {
         assert!(
             self.stdout.contains(text),
             "no {text:?} in:\n{}",
@@ -45,7 +45,7 @@ impl Ran {
 
     /// Fails unless stderr contains `text`.
     #[track_caller]
-    pub fn expect_stderr(self, text: &str) -> Self {
+    pub(crate) fn expect_stderr(self, text: &str) -> Self {
         assert!(
             self.stderr.contains(text),
             "no {text:?} in:\n{}",
@@ -56,34 +56,34 @@ impl Ran {
 }
 
 /// An empty folder in which commands run.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
 impl Sandbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: TempDir::new().expect("a folder"),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         let folder = path.parent().expect("a folder");
         std::fs::create_dir_all(folder).expect("the folder");
         std::fs::write(path, text).expect("written");
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).expect(name)
     }
 
     /// The program with a clean environment, in this folder.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loopwatch"));
         command.args(arguments).current_dir(self.folder.path());
         for name in [
@@ -98,11 +98,11 @@ impl Sandbox {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().expect("runs"))
     }
 
-    pub fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
         Ran::from(command.output().expect("runs"))
@@ -110,7 +110,7 @@ impl Sandbox {
 }
 
 /// A file of the repository.
-pub fn repository(name: &str) -> String {
+pub(crate) fn repository(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     path.to_str().expect("UTF-8").to_owned()
 }

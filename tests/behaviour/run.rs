@@ -1,9 +1,7 @@
 //! `loopwatch run` and what belongs to it, as a user meets them.
 
-mod support;
-
+use crate::support::{Ran, Sandbox, repository};
 use rstest::rstest;
-use support::{Ran, Sandbox, repository};
 
 /// A prompt on which the built-in model loops without a penalty and ends with one.
 const LOOPING: &str = "Write a short note on Moved and copied types";
@@ -33,9 +31,19 @@ fn without_the_cure_the_flagship_fails_and_shows_the_loop() {
     let ran = sandbox
         .run(&["run", &flagship, "--set", off])
         .expect_code(100);
-    for evidence in ["not-loop", "period ", "copies from token ", "fragment "] {
+    for evidence in [
+        "not-loop",
+        "period 7 tokens",
+        "copies",
+        "onset at token",
+        "fragment: \"\\n- `npm",
+    ] {
         assert!(ran.stdout.contains(evidence), "{evidence}: {}", ran.stdout);
     }
+    assert!(
+        ran.stdout
+            .contains(" --set 'sampling.repetition_penalty=1.0'")
+    );
     // An experiment leaves nothing for review.
     assert!(!sandbox.path("snapshots").exists());
 }
@@ -172,8 +180,8 @@ fn a_snapshot_is_pending_then_accepted_then_guards() {
 
     // Another token in the reference is found, named, and offered for review.
     let reference = sandbox.read(snapshot);
-    let last_line = reference.lines().last().expect("ids");
-    let changed = reference.replace(last_line, &last_line.replacen(' ', " 9", 3));
+    let (before, _) = reference.trim_end().rsplit_once(' ').expect("ids");
+    let changed = format!("{before} 7\n");
     assert_ne!(reference, changed);
     sandbox.write(snapshot, &changed);
     run(&sandbox, &yaml)

@@ -1,12 +1,10 @@
 //! Every scenario of the repository passes on the built-in model, its control fails as it must,
 //! and its snapshots are the reviewed ones.
 
-mod support;
-
 use std::path::PathBuf;
 
+use crate::support::{Sandbox, repository};
 use rstest::rstest;
-use support::{Sandbox, repository};
 
 #[rstest]
 fn passes(#[files("scenarios/*.yaml")] scenario: PathBuf) {

@@ -1,0 +1,579 @@
+//! Records for the tests of the report: the kinds of outcome, made by hand, judged by the real
+//! detector.
+
+use crate::assertion::{Check, CheckStatus, Judgement, LoopEvidence};
+use crate::generation::{
+    Conversation, Exchange, FinishReason, Message, Role, SamplingSettings, Token, ToolCall,
+    ToolResult, Transcript, Usage,
+};
+use crate::loops::{FRAGMENT_CHARS, Thresholds, detect, escape_fragment, text_units};
+use crate::record::{
+    CaseRecord, CaseVerdict, ControlRecord, FORMAT_VERSION, ModelProvenance, Provenance, Record,
+    RunRecord, Summary,
+};
+
+const README: &str = "# Tidepool\n\nTidepool keeps small data sets in memory and writes them to \
+    one file, so that a program can be stopped at any time and started again where it was.\n\n\
+    ## Installing\n\nAdd it to your project:\n\n    cargo add tidepool\n\n## Using it\n\nOpen a \
+    store, put something in, and read it back. Every write is appended to the log before the call \
+    returns; the log is rewritten when more than half of it is stale.\n\n    let store = \
+    Store::open(\"pool.log\")?;\n    store.put(\"key\", b\"value\")?;\n    assert_eq!(store.get(\
+    \"key\")?, Some(b\"value\".to_vec()));\n\n## Limits\n\nOne process at a time, keys up to 64 \
+    KiB, and everything has to fit in memory. Use a database if that is not enough for you.\n";
+
+const SUMMARY: &str = "Tidepool is a small store for data sets that fit in memory. It appends \
+    every write to one log file before the call returns, so a program can be stopped and started \
+    again, and it rewrites the log when more than half of it is stale. It serves one process at a \
+    time, and keys may have up to 64 KiB.";
+
+/// The generation of a text, cut into pieces the size of tokens.
+pub(super) fn generation(
+    text: &str,
+    finish_reason: FinishReason,
+    input_tokens: usize,
+) -> Transcript {
+    let units = text_units(text);
+    let mut at = 96_000 + 350 * input_tokens as u64;
+    let mut token_at_us = Vec::new();
+    for index in 0..units.len() as u64 {
+        token_at_us.push(at);
+        // Some unevenness, and a stall now and then.
+        at += 7_600 + index * 7_919 % 900 + if index % 97 == 60 { 9_000 } else { 0 } + index * 2;
+    }
+    let token = |id| Token {
+        id,
+        logprob: -0.25,
+        margin: 1.5,
+        top: Vec::new(),
+    };
+    Transcript {
+        tokens: units.iter().map(|unit| token(unit.id)).collect(),
+        text_ends: units.iter().map(|unit| unit.bytes.end).collect(),
+        usage: Usage {
+            input_tokens,
+            output_tokens: units.len(),
+        },
+        token_at_us,
+        text: text.to_owned(),
+        content: None,
+        tool_calls: Vec::new(),
+        finish_reason,
+        e2e_us: at,
+    }
+}
+
+/// A conversation of generations without text, at these times.
+pub(super) fn timed(generations: &[&[u64]]) -> Conversation {
+    let exchanges = generations.iter().map(|at| Exchange {
+        added: Vec::new(),
+        transcript: Transcript {
+            token_at_us: at.to_vec(),
+            ..generation("", FinishReason::Stop, 10)
+        },
+        tool_results: Vec::new(),
+    });
+    Conversation {
+        exchanges: exchanges.collect(),
+    }
+}
+
+fn said(role: Role, text: &str) -> Message {
+    Message::text(role, text)
+}
+
+/// One question, one answer.
+fn answered(question: &str, answer: Transcript) -> Conversation {
+    Conversation {
+        exchanges: vec![Exchange {
+            added: vec![said(Role::User, question)],
+            transcript: answer,
+            tool_results: Vec::new(),
+        }],
+    }
+}
+
+/// Reads the README with a tool, then answers.
+fn read_and_answered(answer: Transcript) -> Conversation {
+    let call = ToolCall {
+        name: "read_file".to_owned(),
+        arguments: [("path".to_owned(), "README.md".into())]
+            .into_iter()
+            .collect(),
+    };
+    let text = "<tool_call>\n{\"name\": \"read_file\", \"arguments\": {\"path\": \"README.md\"}}\n</tool_call>";
+    let mut asking = generation(text, FinishReason::ToolCalls, 148);
+    asking.content = Some(String::new());
+    asking.tool_calls = vec![call.clone()];
+    Conversation {
+        exchanges: vec![
+            Exchange {
+                added: vec![
+                    said(
+                        Role::System,
+                        "You are a coding assistant. Use the tools you are given.",
+                    ),
+                    said(Role::User, "Read README.md and summarise it."),
+                ],
+                transcript: asking,
+                tool_results: vec![ToolResult {
+                    call,
+                    content: README.to_owned(),
+                    is_error: false,
+                }],
+            },
+            Exchange {
+                added: vec![said(Role::Tool, README)],
+                transcript: answer,
+                tool_results: Vec::new(),
+            },
+        ],
+    }
+}
+
+fn check(label: &str, line: usize, status: CheckStatus, message: &str) -> Check {
+    Check {
+        label: label.to_owned(),
+        kind: label.split(' ').next().unwrap_or_default().to_owned(),
+        line,
+        status,
+        message: message.to_owned(),
+    }
+}
+
+fn passed(label: &str, line: usize, message: &str) -> Check {
+    check(label, line, CheckStatus::Passed, message)
+}
+
+fn failed(label: &str, line: usize, message: &str) -> Check {
+    check(label, line, CheckStatus::Failed, message)
+}
+
+/// What `not-loop` says of the answer, in the words of the judge.
+fn not_loop(line: usize, answer: &Transcript) -> Check {
+    match detect(&answer.token_ids(), &Thresholds::default()) {
+        Some(verdict) => failed(
+            "not-loop",
+            line,
+            &format!(
+                "loop confirmed: period {} tokens, {:.1} copies from token {} (detected at token \
+                 {}, {} wasted)",
+                verdict.period,
+                verdict.copies(),
+                verdict.onset,
+                verdict.detected_at,
+                verdict.wasted_tokens
+            ),
+        ),
+        None => passed("not-loop", line, "no loop"),
+    }
+}
+
+/// A run with these checks and the loops that are there.
+fn run(settings: &SamplingSettings, conversation: Conversation, checks: Vec<Check>) -> RunRecord {
+    let evidence = |(exchange, of): (usize, &Exchange)| {
+        let verdict = detect(&of.transcript.token_ids(), &Thresholds::default())?;
+        let range = of
+            .transcript
+            .text_range(verdict.onset..verdict.onset + verdict.period);
+        Some(LoopEvidence {
+            exchange,
+            fragment: escape_fragment(&of.transcript.text[range], FRAGMENT_CHARS),
+            verdict,
+        })
+    };
+    RunRecord {
+        sampling: settings.resolve().expect("valid"),
+        judgement: Judgement {
+            checks,
+            loops: conversation
+                .exchanges
+                .iter()
+                .enumerate()
+                .filter_map(evidence)
+                .collect(),
+        },
+        conversation,
+        error: None,
+    }
+}
+
+fn cure() -> SamplingSettings {
+    SamplingSettings {
+        max_tokens: Some(400),
+        ..SamplingSettings::default()
+    }
+}
+
+fn no_cure() -> SamplingSettings {
+    SamplingSettings {
+        repetition_penalty: Some(1.0),
+        ..SamplingSettings::default()
+    }
+}
+
+fn control(conversation: Conversation, checks: Vec<Check>, held: &[&str]) -> ControlRecord {
+    ControlRecord {
+        sampling: no_cure(),
+        must_fail: vec!["not-loop".to_owned()],
+        held: held.iter().map(|kind| (*kind).to_owned()).collect(),
+        run: run(&cure().overlaid(&no_cure()), conversation, checks),
+    }
+}
+
+fn case(
+    id: &str,
+    line: usize,
+    description: &str,
+    why: &str,
+    verdict: CaseVerdict,
+    run: RunRecord,
+) -> CaseRecord {
+    let file = id.split('/').next().unwrap_or_default();
+    CaseRecord {
+        id: id.to_owned(),
+        scenario: format!("scenarios/{file}.yaml"),
+        scenario_line: line,
+        description: description.to_owned(),
+        why: why.to_owned(),
+        model: "builtin:readme".to_owned(),
+        assertions: Vec::new(),
+        verdict,
+        run,
+        control: None,
+    }
+}
+
+fn looping(start: &str, unit: &str, copies: usize, end: &str) -> String {
+    format!("{start}{}{end}", unit.repeat(copies))
+}
+
+/// Passed, and the control loops after a tool call.
+fn cured() -> CaseRecord {
+    let text = looping(
+        "Tidepool keeps small data sets in memory. It can be installed with cargo. ",
+        "It is used to store the data in the log, and the log is used to store the data. ",
+        15,
+        "It is used to store",
+    );
+    let looping = generation(&text, FinishReason::Length, 402);
+    let summary = generation(SUMMARY, FinishReason::Stop, 402);
+    let checks = |answer| {
+        vec![
+            not_loop(20, answer),
+            passed(
+                "tool-called read_file",
+                21,
+                "read_file {\"path\":\"README.md\"} was called in generation 1",
+            ),
+            passed(
+                "icontains \"tidepool\"",
+                22,
+                "the answer contains \"tidepool\" in upper or lower case",
+            ),
+            passed("snapshot", 23, "equal to the snapshot, 2 generations"),
+        ]
+    };
+    CaseRecord {
+        control: Some(control(
+            read_and_answered(looping.clone()),
+            checks(&looping),
+            &[],
+        )),
+        ..case(
+            "readme-summary/summarise-after-tool-call",
+            12,
+            "Read a README with a tool and summarise it",
+            "A server that called generate() without a repetition penalty repeated one fragment for \
+             38 s when it was asked to read README.md and summarise it. The prompt is the one from \
+             the report, tool call and all.",
+            CaseVerdict::Passed,
+            run(
+                &cure(),
+                read_and_answered(summary.clone()),
+                checks(&summary),
+            ),
+        )
+    }
+}
+
+fn failed_by_loop() -> CaseRecord {
+    let unit = "\n- `--größe` sets the größe of the buffer, in KiB (default: 64).";
+    let text = looping(
+        "The program understands these options:\n",
+        unit,
+        26,
+        "\n- `--größe` sets",
+    );
+    let worse = looping(
+        "The program understands these options:\n",
+        "\n- `--größe` sets it",
+        44,
+        "",
+    );
+    let answer = generation(&text, FinishReason::Length, 31);
+    let worse = generation(&worse, FinishReason::Length, 31);
+    CaseRecord {
+        control: Some(control(
+            answered("List the options of the program.", worse.clone()),
+            vec![not_loop(31, &worse)],
+            &[],
+        )),
+        ..case(
+            "option-list/long-period",
+            24,
+            "A list whose items are longer than the window of the penalty",
+            "A window of 20 tokens cannot break a loop whose period is 21 tokens or more.",
+            CaseVerdict::Failed,
+            run(
+                &cure(),
+                answered("List the options of the program.", answer.clone()),
+                vec![
+                    not_loop(31, &answer),
+                    failed(
+                        "finish-reason stop",
+                        32,
+                        &format!(
+                            "expected stop, got length after {} tokens",
+                            answer.tokens.len()
+                        ),
+                    ),
+                    passed(
+                        "contains \"--größe\"",
+                        33,
+                        "the answer contains \"--größe\" at byte 44",
+                    ),
+                ],
+            ),
+        )
+    }
+}
+
+fn failed_by_snapshot() -> CaseRecord {
+    let answer =
+        "Rust is a language that checks at compile time who owns a value and who may change it.";
+    let message = "generation 1 departs from the snapshot at token 9 (byte 40)\n\
+                   expected: \" at run time who owns a value\"\n\
+                   actual:   \" at compile time who owns a value\"\n\
+                   accept the new output with `loopwatch accept`, if it is right";
+    case(
+        "explanations/ownership",
+        9,
+        "One sentence about ownership",
+        "Greedy output of one checkpoint is the same on every machine, so a change is a change of \
+         the engine.",
+        CaseVerdict::Failed,
+        run(
+            &cure(),
+            answered(
+                "What is special about Rust? One sentence.",
+                generation(answer, FinishReason::Stop, 27),
+            ),
+            vec![
+                passed("not-loop", 15, "no loop in 1 generation"),
+                failed("snapshot", 16, message),
+            ],
+        ),
+    )
+}
+
+fn held_control() -> CaseRecord {
+    let answer = "A mutex lets one thread at a time reach a value.";
+    let conversation = || {
+        answered(
+            "What is a mutex?",
+            generation(answer, FinishReason::Stop, 22),
+        )
+    };
+    let checks = || vec![passed("not-loop", 28, "no loop in 1 generation")];
+    CaseRecord {
+        control: Some(control(conversation(), checks(), &["not-loop"])),
+        ..case(
+            "explanations/mutex",
+            19,
+            "A short definition",
+            "Short answers must not be touched by the penalty.",
+            CaseVerdict::Failed,
+            run(&cure(), conversation(), checks()),
+        )
+    }
+}
+
+fn errored() -> CaseRecord {
+    let mut run = run(&cure(), Conversation::default(), Vec::new());
+    run.error = Some(
+        "the chat template does not accept a tool message: 'tool' is undefined (line 14)"
+            .to_owned(),
+    );
+    case(
+        "tools/unsupported-role",
+        8,
+        "A template without tool messages",
+        "",
+        CaseVerdict::Errored,
+        run,
+    )
+}
+
+fn plain_pass() -> CaseRecord {
+    let answer =
+        "A channel moves values from one thread to another. The sender gives up the value.";
+    case(
+        "explanations/channels",
+        34,
+        "A plain explanation, without a control",
+        "Guards the wording of the demo.",
+        CaseVerdict::Passed,
+        run(
+            &cure(),
+            answered(
+                "Explain channels.",
+                generation(answer, FinishReason::Stop, 19),
+            ),
+            vec![
+                passed("not-loop", 40, "no loop in 1 generation"),
+                passed(
+                    "max-tokens-used 60",
+                    41,
+                    "21 tokens used in 1 generation, at most 60 allowed",
+                ),
+            ],
+        ),
+    )
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        format: FORMAT_VERSION,
+        tool: "loopwatch 0.1.0".to_owned(),
+        command: ["loopwatch", "run", "scenarios", "--filter", "id = readme-*"]
+            .map(str::to_owned)
+            .to_vec(),
+        started_at: "2025-11-24T08:27:11Z".to_owned(),
+        platform: "linux x86_64".to_owned(),
+        processor: "AMD EPYC 9B14".to_owned(),
+        threads: 2,
+        overrides: vec!["sampling.max_tokens=400".to_owned()],
+        models: vec![ModelProvenance {
+            name: "builtin:readme".to_owned(),
+            description: "llama, 5.5 M parameters, 4 bit".to_owned(),
+            weights_sha256: "0123456789abcdef".repeat(4),
+        }],
+    }
+}
+
+/// A finished run with every kind of outcome.
+pub(super) fn record() -> Record {
+    Record {
+        provenance: provenance(),
+        cases: vec![
+            cured(),
+            failed_by_loop(),
+            failed_by_snapshot(),
+            held_control(),
+            errored(),
+            plain_pass(),
+        ],
+        summary: Some(Summary {
+            passed: 2,
+            failed: 3,
+            errored: 1,
+            not_run: 0,
+            wall_ms: 72_400,
+        }),
+        truncated: false,
+    }
+}
+
+/// A record in which every text that a model or a file can decide is `text`.
+pub(super) fn hostile(text: &str) -> Record {
+    let mut record = record();
+    let own = || text.to_owned();
+    record.provenance = Provenance {
+        tool: own(),
+        command: vec![own()],
+        started_at: own(),
+        platform: own(),
+        processor: own(),
+        overrides: vec![own()],
+        models: vec![ModelProvenance {
+            name: own(),
+            description: own(),
+            weights_sha256: own(),
+        }],
+        ..record.provenance
+    };
+    for case in &mut record.cases {
+        for field in [
+            &mut case.id,
+            &mut case.scenario,
+            &mut case.description,
+            &mut case.why,
+            &mut case.model,
+        ] {
+            *field = own();
+        }
+        corrupt(&mut case.run, text);
+        if let Some(control) = &mut case.control {
+            control.must_fail.push(own());
+            control.held.push(own());
+            corrupt(&mut control.run, text);
+        }
+    }
+    record
+}
+
+fn corrupt(run: &mut RunRecord, text: &str) {
+    run.sampling.stop = vec![text.to_owned()];
+    run.error = run.error.as_ref().map(|_| text.to_owned());
+    for check in &mut run.judgement.checks {
+        for field in [&mut check.label, &mut check.kind, &mut check.message] {
+            *field = text.to_owned();
+        }
+    }
+    for evidence in &mut run.judgement.loops {
+        evidence.fragment = text.to_owned();
+    }
+    for exchange in &mut run.conversation.exchanges {
+        let repeated = text.repeat(20);
+        exchange.transcript = Transcript {
+            tool_calls: exchange.transcript.tool_calls.clone(),
+            ..generation(&repeated, FinishReason::Length, 9)
+        };
+        for call in &mut exchange.transcript.tool_calls {
+            call.name = text.to_owned();
+            call.arguments = [(text.to_owned(), text.into())].into_iter().collect();
+        }
+        for message in &mut exchange.added {
+            message.content = text.to_owned();
+        }
+        for result in &mut exchange.tool_results {
+            result.call.name = text.to_owned();
+            result.content = repeated.clone();
+        }
+    }
+}
+
+/// A record of `cases` cases with answers of several thousand tokens, whose controls loop.
+pub(super) fn long(cases: usize) -> Record {
+    let words: Vec<String> = (0..4_000).map(|number| format!("w{number}")).collect();
+    let prose = words.join(" ");
+    let text = looping("Well: ", "and <so> it \"goes\" on & on, ", 600, "");
+    let make = |number| CaseRecord {
+        id: format!("long/{number}"),
+        control: Some(control(
+            answered(&prose, generation(&text, FinishReason::Length, 9)),
+            vec![failed("not-loop", 20, "loops")],
+            &[],
+        )),
+        run: run(
+            &cure(),
+            answered(&prose, generation(&prose, FinishReason::Length, 9)),
+            Vec::new(),
+        ),
+        ..cured()
+    };
+    Record {
+        cases: (0..cases).map(make).collect(),
+        ..record()
+    }
+}

@@ -1,0 +1,296 @@
+//! What the report says above and around its cases: the verdict in words, and the provenance.
+//!
+//! It counts the cases itself instead of trusting the record's totals, so that the headline and
+//! the table cannot disagree. It does not know HTML.
+
+use serde::Serialize;
+
+use super::case::CaseView;
+use super::numbers::{MISSING, command, count, millis, moment, things};
+use crate::record::{CaseVerdict, Provenance, Record};
+
+/// A judgement that is told by its icon and its words, and supported by a colour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Mark {
+    /// `good`, `bad`, `warn` or `none`; the template makes a colour of it.
+    pub(super) tone: &'static str,
+    pub(super) icon: &'static str,
+    pub(super) text: String,
+}
+
+impl Mark {
+    pub(super) fn good(text: impl Into<String>) -> Self {
+        Self::new("good", "✓", text)
+    }
+
+    pub(super) fn bad(text: impl Into<String>) -> Self {
+        Self::new("bad", "✗", text)
+    }
+
+    pub(super) fn warn(text: impl Into<String>) -> Self {
+        Self::new("warn", "!", text)
+    }
+
+    pub(super) fn none(text: impl Into<String>) -> Self {
+        Self::new("none", "", text)
+    }
+
+    fn new(tone: &'static str, icon: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            tone,
+            icon,
+            text: text.into(),
+        }
+    }
+}
+
+/// A named line of the header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    /// More about the value, less prominent.
+    pub(super) detail: String,
+}
+
+/// The report of one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Page {
+    pub(super) verdict: Mark,
+    /// What a reader has to know before believing the rest.
+    pub(super) notices: Vec<String>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) command: String,
+    /// How to run each scenario file again, alone.
+    pub(super) scenarios: Vec<String>,
+    /// In the order of the record.
+    pub(super) cases: Vec<CaseView>,
+    pub(super) passed: usize,
+}
+
+impl Page {
+    pub(super) fn of(record: &Record) -> Self {
+        let numbered = record.cases.iter().zip(1..);
+        let cases: Vec<CaseView> = numbered
+            .map(|(case, number)| CaseView::of(case, number))
+            .collect();
+        Self {
+            verdict: headline(record),
+            notices: notices(record),
+            facts: facts(record),
+            command: command(&record.provenance.command),
+            scenarios: scenarios(record),
+            passed: cases.iter().filter(|case| case.passed).count(),
+            cases,
+        }
+    }
+}
+
+/// The verdict over the run, in words.
+fn headline(record: &Record) -> Mark {
+    let with = |verdict| {
+        let cases = record.cases.iter();
+        cases.filter(|case| case.verdict == verdict).count()
+    };
+    let (failed, errored) = (with(CaseVerdict::Failed), with(CaseVerdict::Errored));
+    let total = record.cases.len();
+    let of_total = |part| format!("{} of {}", count(part), things(total, "case"));
+    let mark = match (failed, errored) {
+        _ if total == 0 => return Mark::warn("No case was run"),
+        (0, 0) => Mark::good(format!("{} passed", of_total(total))),
+        (0, _) => Mark::warn(format!("{} could not run", of_total(errored))),
+        (_, 0) => Mark::bad(format!("{} failed", of_total(failed))),
+        _ => Mark::bad(format!(
+            "{} failed, {} could not run",
+            of_total(failed),
+            count(errored)
+        )),
+    };
+    if mark.tone == "good" && is_incomplete(record) {
+        // What passed so far is no verdict over what was asked for.
+        return Mark::warn(format!("{} so far", mark.text));
+    }
+    mark
+}
+
+fn is_incomplete(record: &Record) -> bool {
+    record.summary.is_none_or(|summary| summary.not_run > 0)
+}
+
+fn notices(record: &Record) -> Vec<String> {
+    let mut notices = Vec::new();
+    match record.summary {
+        None => notices.push(format!(
+            "This run was interrupted: its record has no closing line. {} had ended and {} shown; \
+             the others are unknown.",
+            things(record.cases.len(), "case"),
+            if record.cases.len() == 1 { "is" } else { "are" },
+        )),
+        Some(summary) if summary.not_run > 0 => notices.push(format!(
+            "This run was stopped early: {} not run.",
+            match summary.not_run {
+                1 => "1 selected case was".to_owned(),
+                many => format!("{} selected cases were", count(many)),
+            }
+        )),
+        Some(_) => {}
+    }
+    if record.truncated {
+        notices.push(
+            "The last line of the record was cut short and is left out: the case in flight is \
+             lost."
+                .to_owned(),
+        );
+    }
+    notices
+}
+
+fn facts(record: &Record) -> Vec<Fact> {
+    let Provenance {
+        format: _,
+        tool,
+        command: _,
+        started_at,
+        platform,
+        processor,
+        threads,
+        overrides,
+        models,
+    } = &record.provenance;
+    let fact = |name, value: String, detail: String| Fact {
+        name,
+        value,
+        detail,
+    };
+    let duration = match record.summary {
+        Some(summary) => millis(summary.wall_ms),
+        None => MISSING.to_owned(),
+    };
+    let (machine, system) = if processor.is_empty() {
+        (platform.clone(), String::new())
+    } else {
+        (processor.clone(), format!("{platform}, "))
+    };
+    let mut facts = vec![
+        fact("When", moment(started_at), String::new()),
+        fact("Duration", duration, "model loading included".to_owned()),
+        fact("Tool", tool.clone(), String::new()),
+        fact(
+            "Machine",
+            machine,
+            format!("{system}{}", things(*threads, "thread")),
+        ),
+    ];
+    for model in models {
+        let sha: String = model.weights_sha256.chars().take(12).collect();
+        let detail = format!("{}, weights sha256 {sha}…", model.description);
+        facts.push(fact("Model", model.name.clone(), detail));
+    }
+    if !overrides.is_empty() {
+        let detail = "laid over every scenario".to_owned();
+        facts.push(fact("Overrides", overrides.join(", "), detail));
+    }
+    facts
+}
+
+/// The command for each scenario file, in the order of the cases.
+fn scenarios(record: &Record) -> Vec<String> {
+    let program = record.provenance.command.first();
+    let program = program.map_or("loopwatch", String::as_str);
+    let mut commands = Vec::new();
+    for case in &record.cases {
+        let words = [program, "run", case.scenario.as_str()].map(str::to_owned);
+        let command = command(&words);
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Summary;
+    use crate::report::fixture;
+
+    fn headline_of(verdicts: &[CaseVerdict], summary: Option<Summary>) -> String {
+        let mut record = fixture::record();
+        let template = record.cases[0].clone();
+        record.summary = summary;
+        record.cases = verdicts
+            .iter()
+            .map(|verdict| crate::record::CaseRecord {
+                verdict: *verdict,
+                ..template.clone()
+            })
+            .collect();
+        let mark = headline(&record);
+        format!("{} {}", mark.tone, mark.text)
+    }
+
+    #[test]
+    fn the_verdict_is_told_in_words() {
+        use CaseVerdict::{Errored, Failed, Passed};
+        let done = Some(Summary::default());
+        for (verdicts, expected) in [
+            (vec![Passed], "good 1 of 1 case passed"),
+            (vec![Passed, Passed], "good 2 of 2 cases passed"),
+            (vec![Passed, Failed], "bad 1 of 2 cases failed"),
+            (vec![Passed, Errored], "warn 1 of 2 cases could not run"),
+            (
+                vec![Failed, Errored],
+                "bad 1 of 2 cases failed, 1 could not run",
+            ),
+            (vec![], "warn No case was run"),
+        ] {
+            assert_eq!(headline_of(&verdicts, done), expected);
+        }
+    }
+
+    #[test]
+    fn an_incomplete_run_is_not_praised() {
+        let passed = [CaseVerdict::Passed];
+        assert_eq!(headline_of(&passed, None), "warn 1 of 1 case passed so far");
+        let stopped = Summary {
+            not_run: 3,
+            ..Summary::default()
+        };
+        assert_eq!(
+            headline_of(&passed, Some(stopped)),
+            "warn 1 of 1 case passed so far"
+        );
+        let mut record = fixture::record();
+        record.summary = Some(stopped);
+        assert_eq!(
+            notices(&record),
+            ["This run was stopped early: 3 selected cases were not run."]
+        );
+        record.summary = None;
+        record.truncated = true;
+        let shown = notices(&record);
+        assert_eq!(shown.len(), 2);
+        assert!(
+            shown[0].starts_with("This run was interrupted"),
+            "{shown:?}"
+        );
+    }
+
+    #[test]
+    fn the_header_says_what_ran_where() {
+        let page = Page::of(&fixture::record());
+        let lines: Vec<String> = page
+            .facts
+            .iter()
+            .map(|fact| format!("{}: {} ({})", fact.name, fact.value, fact.detail))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        When: 2025-11-24 08:27:11 UTC ()
+        Duration: 1 min 12 s (model loading included)
+        Tool: loopwatch 0.1.0 ()
+        Machine: AMD EPYC 9B14 (linux x86_64, 2 threads)
+        Model: builtin:readme (llama, 5.5 M parameters, 4 bit, weights sha256 0123456789ab…)
+        Overrides: sampling.max_tokens=400 (laid over every scenario)
+        ");
+    }
+}

@@ -1,0 +1,13 @@
+//! What a user of the program can rely on: behaviour, goldens, scenarios, and the layering.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on should stop where it is"
+)]
+
+mod commands;
+mod goldens;
+mod layers;
+mod run;
+mod scenarios;
+mod support;
