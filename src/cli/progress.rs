@@ -9,6 +9,12 @@ use crate::plan::Case;
 use crate::record::ModelProvenance;
 use crate::runner::RunEvent;
 
+/// A number of things, in the plural where it belongs.
+fn counted(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Shows events as they come, on stdout; the counter goes to stderr.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -21,11 +27,13 @@ impl Progress {
     /// Prints what will run.
     pub(super) fn start(cases: &[Case], models: &[ModelProvenance]) -> Self {
         let controls = cases.iter().filter(|case| case.control.is_some()).count();
+        let mut files: Vec<&str> = cases.iter().map(|case| case.scenario.as_str()).collect();
+        files.dedup();
         anstream::println!(
-            "loopwatch {}: {} {}, {controls} with a control",
+            "loopwatch {}: {} in {}, {controls} with a control",
             env!("CARGO_PKG_VERSION"),
-            cases.len(),
-            if cases.len() == 1 { "case" } else { "cases" },
+            counted(cases.len(), "case"),
+            counted(files.len(), "scenario"),
         );
         for model in models {
             anstream::println!("model {} ({})", model.name, model.description);

@@ -96,7 +96,7 @@ fn shipped(text: &str) -> impl Iterator<Item = &str> {
 fn is_test_file(path: &Path) -> bool {
     // Declared under `#[cfg(test)]` in their module.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    matches!(&*name, "tests.rs" | "oracle.rs" | "words.rs")
+    matches!(&*name, "tests.rs" | "oracle.rs" | "words.rs" | "fixture.rs")
 }
 
 #[test]
