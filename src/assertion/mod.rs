@@ -1,6 +1,6 @@
 //! Says whether a conversation is acceptable, and gives the evidence.
 //!
-//! [`spec`] is what a person writes under `assert:`; it is lowered once into [`Assertion`].
+//! `spec` is what a person writes under `assert:`; it is lowered once into [`Assertion`].
 //! [`judge`](judge::judge) is a pure function of the conversation: it does no IO, reads no clock
 //! and cannot fail. It does not know scenarios, files or targets.
 

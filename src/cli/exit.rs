@@ -19,8 +19,10 @@ pub enum Exit {
     Failed,
     /// 101: a target could not be loaded, or could not answer.
     Target,
-    /// 130: interrupted; results so far are written.
+    /// 130: interrupted (Ctrl-C); results so far are written.
     Interrupted,
+    /// 143: asked to end (SIGTERM); results so far are written.
+    Terminated,
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl Exit {
             Self::Failed => 100,
             Self::Target => 101,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }

@@ -37,7 +37,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 4 nothing selected,
-100 assertion, loop or snapshot failure, 101 target could not be loaded, 130 interrupted.
+100 assertion, loop or snapshot failure, 101 target could not be loaded, 130 or 143 interrupted.
 
 Environment: MLX_REPETITION_PENALTY and MLX_REPETITION_CONTEXT_SIZE set the defaults of the
 penalty and its window; NO_COLOR switches colours off; with CI set, snapshots are never written.";

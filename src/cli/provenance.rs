@@ -8,6 +8,7 @@ use crate::record::{FORMAT_VERSION, ModelProvenance, Provenance};
 pub(super) fn collect(
     threads: usize,
     overrides: Vec<String>,
+    environment: Vec<String>,
     models: Vec<ModelProvenance>,
 ) -> Provenance {
     Provenance {
@@ -21,6 +22,7 @@ pub(super) fn collect(
         processor: processor().unwrap_or_else(|| "unknown".to_owned()),
         threads,
         overrides,
+        environment,
         models,
     }
 }

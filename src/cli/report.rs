@@ -89,6 +89,6 @@ impl Judge {
         let mut out = anstream::stdout().lock();
         summary::failures(&mut out, &record)?;
         summary::totals(&mut out, &record, &totals)?;
-        Ok(run::exit(&totals))
+        Ok(run::exit(&totals, None))
     }
 }

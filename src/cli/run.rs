@@ -72,18 +72,18 @@ impl Run {
         let threads = self.threads.unwrap_or_else(available_threads);
         let (targets, models) = load(&cases, threads)?;
         let folder = paths::new_run_folder(&self.report)?;
-        let mut asked = self.set.clone();
-        asked.extend(sampling::environment_as_text());
+        let variables = sampling::environment_as_text();
+        // An overridden run is an experiment: its outputs are not meant to become references.
+        let experiment = !self.set.is_empty() || !variables.is_empty();
+        let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,
-            &provenance::collect(threads, asked.clone(), models.clone()),
+            &provenance::collect(threads, self.set.clone(), variables, models.clone()),
         )?;
 
         let mut progress = Progress::start(&cases, &models);
-        // An overridden run is an experiment: its outputs are not meant to become references.
-        let write_pending = asked.is_empty() && update_policy() == UpdatePolicy::WritePending;
         let snapshots = SnapshotStore::new(&self.snapshots);
-        let summary = execute(
+        let (summary, stopped) = execute(
             &cases,
             &targets,
             &snapshots,
@@ -102,7 +102,7 @@ impl Run {
             record.cases.iter().any(|case| of(&case.id))
         });
         summary::print(&record, &summary, &folder, &pending, write_pending)?;
-        Ok(exit(&summary))
+        Ok(exit(&summary, stopped))
     }
 
     fn cases(
@@ -150,7 +150,8 @@ fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelPro
     Ok((targets, models))
 }
 
-/// Runs the plan on a runtime of its own, and stops it at Ctrl-C.
+/// Runs the plan on a runtime of its own, and ends it early at Ctrl-C or SIGTERM; then the exit
+/// code says which.
 fn execute(
     cases: &[Case],
     targets: &Targets,
@@ -158,12 +159,12 @@ fn execute(
     write_pending: bool,
     writer: RecordWriter,
     progress: &mut Progress,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<(Summary, Option<Exit>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let (stop, interrupted) = watch::channel(false);
-    let summary = runtime.block_on(async {
+    runtime.block_on(async {
         let context = RunContext {
             targets,
             snapshots,
@@ -174,14 +175,30 @@ fn execute(
         let run = runner::run(cases, &context, writer, &mut on_event);
         let mut run = std::pin::pin!(run);
         tokio::select! {
-            summary = &mut run => summary,
-            _ = tokio::signal::ctrl_c() => {
+            summary = &mut run => Ok((summary?, None)),
+            signal = asked_to_stop() => {
+                // The run holds a receiver, so this cannot fail while it goes on.
                 let _ = stop.send(true);
-                run.await
+                Ok((run.await?, Some(signal)))
             }
         }
-    })?;
-    Ok(summary)
+    })
+}
+
+/// Waits for the user, or the system, to end the program.
+async fn asked_to_stop() -> Exit {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            return tokio::select! {
+                _ = terminate.recv() => Exit::Terminated,
+                _ = tokio::signal::ctrl_c() => Exit::Interrupted,
+            };
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+    Exit::Interrupted
 }
 
 fn update_policy() -> UpdatePolicy {
@@ -189,12 +206,12 @@ fn update_policy() -> UpdatePolicy {
     UpdatePolicy::from_environment(variable("CI").as_deref(), variable("TF_BUILD").as_deref())
 }
 
-/// The more serious outcome wins.
-pub(super) fn exit(summary: &Summary) -> Exit {
+/// The more serious outcome wins; `stopped` is the code of an early end, if there was one.
+pub(super) fn exit(summary: &Summary, stopped: Option<Exit>) -> Exit {
     if summary.errored > 0 {
         Exit::Target
     } else if summary.not_run > 0 {
-        Exit::Interrupted
+        stopped.unwrap_or(Exit::Interrupted)
     } else if summary.failed > 0 {
         Exit::Failed
     } else {

@@ -5,12 +5,10 @@ use clap::Args;
 use super::exit::Explained;
 use crate::generation::SamplingSettings;
 
-/// What the environment variables begin with; no scenario field does.
-pub(super) const VARIABLE_PREFIX: &str = "MLX_";
 /// Environment variable for the repetition penalty.
-pub(super) const PENALTY_VARIABLE: &str = "MLX_REPETITION_PENALTY";
+const PENALTY_VARIABLE: &str = "MLX_REPETITION_PENALTY";
 /// Environment variable for the penalty's window.
-pub(super) const WINDOW_VARIABLE: &str = "MLX_REPETITION_CONTEXT_SIZE";
+const WINDOW_VARIABLE: &str = "MLX_REPETITION_CONTEXT_SIZE";
 
 /// Flags that set sampling parameters.
 #[derive(Debug, Clone, Args)]

@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::sampling;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::plan::Case;
-use crate::record::{CaseRecord, CaseVerdict, Record, Summary};
+use crate::record::{CaseRecord, CaseVerdict, Provenance, Record, Summary};
 use crate::snapshot::PendingSnapshot;
 
 /// Prints everything behind the table.
@@ -77,12 +76,14 @@ pub(super) fn failures(out: &mut impl Write, record: &Record) -> std::io::Result
             case.scenario,
             case.scenario_line
         )?;
-        failure(out, case, &record.provenance.overrides)?;
+        failure(out, case)?;
+        let command = again(case, &record.provenance);
+        writeln!(out, "  {DIM}again{RESET} {command}")?;
     }
     Ok(())
 }
 
-fn failure(out: &mut impl Write, case: &CaseRecord, overrides: &[String]) -> std::io::Result<()> {
+fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
     if let Some(error) = &case.run.error {
         writeln!(out, "  {error}")?;
     }
@@ -107,28 +108,23 @@ fn failure(out: &mut impl Write, case: &CaseRecord, overrides: &[String]) -> std
             )?;
         }
     }
-    writeln!(out, "  {DIM}why{RESET} {}", case.why.trim())?;
-    let command = again(case, overrides);
-    writeln!(out, "  {DIM}again{RESET} {command}")
+    writeln!(out, "  {DIM}why{RESET} {}", case.why.trim())
 }
 
 /// The command that runs this case alone, with what was laid over its scenario.
-fn again(case: &CaseRecord, overrides: &[String]) -> String {
-    let mut command = String::new();
-    let (settings, variables): (Vec<&String>, Vec<&String>) = overrides
-        .iter()
-        .partition(|text| !text.starts_with(sampling::VARIABLE_PREFIX));
-    for variable in variables {
-        command.push_str(&format!("{variable} "));
-    }
-    command.push_str(&format!(
+fn again(case: &CaseRecord, provenance: &Provenance) -> String {
+    let mut words = provenance.environment.clone();
+    words.push(format!(
         "loopwatch run {} --filter {}",
         case.scenario, case.id
     ));
-    for setting in settings {
-        command.push_str(&format!(" --set '{setting}'"));
-    }
-    command
+    words.extend(
+        provenance
+            .overrides
+            .iter()
+            .map(|set| format!("--set '{set}'")),
+    );
+    words.join(" ")
 }
 
 pub(super) fn totals(

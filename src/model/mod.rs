@@ -2,7 +2,7 @@
 //!
 //! From files to logits: [`ModelFiles`] finds the files of a folder or of a compiled-in model,
 //! [`Checkpoint`] names their tensors, [`Config`] checks `config.json`, an architecture turns it
-//! into a [`DecoderSpec`](architecture::DecoderSpec), and [`load`] builds a [`LanguageModel`].
+//! into a `DecoderSpec`, and [`load`] builds a [`LanguageModel`].
 //! This module does not know text, sampling or requests.
 
 mod architecture;

@@ -42,8 +42,10 @@ pub struct Provenance {
     pub processor: String,
     /// Threads that the engine used.
     pub threads: usize,
-    /// Settings laid over every scenario with `--set` or the environment, as `key=value`.
+    /// Settings laid over every scenario with `--set`, as `key=value`.
     pub overrides: Vec<String>,
+    /// Environment variables that changed a default, as `NAME=value`.
+    pub environment: Vec<String>,
     /// The models that were loaded.
     pub models: Vec<ModelProvenance>,
 }

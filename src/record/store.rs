@@ -374,6 +374,7 @@ mod tests {
             processor: "a processor".to_owned(),
             threads: 2,
             overrides: Vec::new(),
+            environment: Vec::new(),
             models: vec![ModelProvenance {
                 name: "builtin:readme".to_owned(),
                 description: "llama, 5.5 M".to_owned(),

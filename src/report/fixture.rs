@@ -453,6 +453,7 @@ fn provenance() -> Provenance {
         processor: "AMD EPYC 9B14".to_owned(),
         threads: 2,
         overrides: vec!["sampling.max_tokens=400".to_owned()],
+        environment: Vec::new(),
         models: vec![ModelProvenance {
             name: "builtin:readme".to_owned(),
             description: "llama, 5.5 M parameters, 4 bit".to_owned(),
@@ -495,6 +496,7 @@ pub(super) fn hostile(text: &str) -> Record {
         platform: own(),
         processor: own(),
         overrides: vec![own()],
+        environment: vec![own()],
         models: vec![ModelProvenance {
             name: own(),
             description: own(),

@@ -155,6 +155,7 @@ fn facts(record: &Record) -> Vec<Fact> {
         processor,
         threads,
         overrides,
+        environment,
         models,
     } = &record.provenance;
     let fact = |name, value: String, detail: String| Fact {
@@ -186,20 +187,32 @@ fn facts(record: &Record) -> Vec<Fact> {
         let detail = format!("{}, weights sha256 {sha}…", model.description);
         facts.push(fact("Model", model.name.clone(), detail));
     }
-    if !overrides.is_empty() {
-        let detail = "laid over every scenario".to_owned();
-        facts.push(fact("Overrides", overrides.join(", "), detail));
+    for (name, settings, detail) in [
+        ("Overrides", overrides, "laid over every scenario"),
+        ("Environment", environment, "defaults that it changed"),
+    ] {
+        if !settings.is_empty() {
+            facts.push(fact(name, settings.join(", "), detail.to_owned()));
+        }
     }
     facts
 }
 
-/// The command for each scenario file, in the order of the cases.
+/// The command for each scenario file, in the order of the cases, with what was laid over it.
 fn scenarios(record: &Record) -> Vec<String> {
-    let program = record.provenance.command.first();
+    let provenance = &record.provenance;
+    let program = provenance.command.first();
     let program = program.map_or("loopwatch", String::as_str);
+    let overrides = provenance.overrides.iter();
+    let overrides: Vec<String> = overrides
+        .flat_map(|set| ["--set".to_owned(), set.clone()])
+        .collect();
     let mut commands = Vec::new();
     for case in &record.cases {
-        let words = [program, "run", case.scenario.as_str()].map(str::to_owned);
+        let mut words = [program, "run", case.scenario.as_str()]
+            .map(str::to_owned)
+            .to_vec();
+        words.extend(overrides.iter().cloned());
         let command = command(&words);
         if !commands.contains(&command) {
             commands.push(command);

@@ -1,6 +1,6 @@
 //! Reads scenario files, refuses anything it does not understand, and yields checked scenarios.
 //!
-//! [`wire`] is the file as written; [`Scenario::load`] lowers it once into types that cannot be
+//! `wire` is the file as written; [`Scenario::load`] lowers it once into types that cannot be
 //! wrong. Every error names file, line and column, and what would be right. This module does not
 //! run anything and does not know targets.
 

@@ -73,3 +73,53 @@ impl<'a> Detokenizer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tokenizer() -> Tokenizer {
+        let json = include_str!("../../models/readme/tokenizer.json");
+        Tokenizer::from_json(json).expect("the built-in tokenizer")
+    }
+
+    fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+        let mut detokenizer = tokenizer.detokenizer();
+        let mut pieces: Vec<String> = ids
+            .iter()
+            .map(|id| detokenizer.push(*id).expect("decodes"))
+            .collect();
+        pieces.push(detokenizer.finish().expect("decodes"));
+        pieces
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_join_to_the_text_and_no_piece_is_half_a_character(
+            text in "[a-z é\u{4e2d}\u{1f600}\u{301}\n]{0,40}",
+        ) {
+            let tokenizer = tokenizer();
+            let ids = tokenizer.encode(&text, false).expect("encodes");
+            let pieces = streamed(&tokenizer, &ids);
+            prop_assert!(pieces.iter().all(|piece| !piece.contains(char::REPLACEMENT_CHARACTER)));
+            prop_assert_eq!(pieces.concat(), text);
+        }
+
+        #[test]
+        fn any_tokens_give_some_text(ids in prop::collection::vec(0u32..5000, 0..60)) {
+            streamed(&tokenizer(), &ids);
+        }
+    }
+
+    #[test]
+    fn a_cut_character_is_held_until_the_end() {
+        let tokenizer = tokenizer();
+        let ids = tokenizer.encode("a\u{1f600}", false).expect("encodes");
+        let pieces = streamed(&tokenizer, &ids[..ids.len() - 1]);
+        let (last, before) = pieces.split_last().expect("pieces");
+        assert_eq!(before.concat(), "a");
+        assert!(last.contains(char::REPLACEMENT_CHARACTER));
+    }
+}

@@ -257,8 +257,10 @@ fn a_pipe_gets_plain_lines() {
 }
 
 #[cfg(unix)]
-#[test]
-fn an_interrupted_run_keeps_what_it_has() {
+#[rstest]
+#[case("-INT", 130)]
+#[case("-TERM", 143)]
+fn an_interrupted_run_keeps_what_it_has(#[case] signal: &str, #[case] code: i32) {
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Command, Stdio};
 
@@ -282,12 +284,12 @@ fn an_interrupted_run_keeps_what_it_has() {
         );
     }
     let killed = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args([signal, &child.id().to_string()])
         .status();
     assert!(killed.expect("kill").success());
     let mut rest = String::new();
     lines.read_to_string(&mut rest).expect("the rest");
-    assert_eq!(child.wait().expect("ends").code(), Some(130), "{rest}");
+    assert_eq!(child.wait().expect("ends").code(), Some(code), "{rest}");
     assert!(rest.contains("1 passed, 1 not run"), "{rest}");
     sandbox.run(&["judge"]).expect_stdout("s/note");
 }

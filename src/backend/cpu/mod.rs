@@ -1,6 +1,6 @@
 //! The reference backend: f32 activations, plain loops, exact and deterministic everywhere.
 //!
-//! Every sum has a fixed order (see [`dot`]) and transcendental functions come from the `libm`
+//! Every sum has a fixed order (see `dot`) and transcendental functions come from the `libm`
 //! crate, so the same request gives the same bits on every processor, with any number of threads
 //! and any chunking of the prompt. Speed is not its purpose.
 
