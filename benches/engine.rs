@@ -7,17 +7,26 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loopwatch::backend::cpu::Cpu;
-use loopwatch::model::{LanguageModel, ModelFiles, ModelRef, load};
+use loopwatch::model::{Decoder, Feed, ModelFiles, ModelRef, Sequence};
 
 /// Tokens decoded per sample.
 const TOKENS: u64 = 64;
 /// Tokens of the prompt.
 const PROMPT: usize = 256;
 
-fn model() -> Box<dyn LanguageModel> {
+fn model() -> Decoder<Cpu> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     let files = ModelFiles::find(ModelRef::parse("builtin:readme")).expect("built in");
-    load(&files, Cpu::new(threads).expect("threads")).expect("loads")
+    Decoder::load(&files, Cpu::new(threads).expect("threads")).expect("loads")
+}
+
+fn feed(model: &Decoder<Cpu>, sequence: &mut Sequence<Cpu>, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut batch = [Feed {
+        sequence,
+        tokens,
+        logits: true,
+    }];
+    model.feed(&mut batch).expect("logits")
 }
 
 fn decode(criterion: &mut Criterion) {
@@ -29,12 +38,12 @@ fn decode(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 let mut sequence = model.start().expect("a sequence");
-                sequence.feed(&[1; 16]).expect("logits");
+                feed(&model, &mut sequence, &[1; 16]);
                 sequence
             },
             |mut sequence| {
                 for token in 0..TOKENS as u32 {
-                    sequence.feed(&[5 + token]).expect("logits");
+                    feed(&model, &mut sequence, &[5 + token]);
                 }
             },
             criterion::BatchSize::PerIteration,
@@ -44,11 +53,8 @@ fn decode(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PROMPT as u64));
     group.bench_function("prefill", |bencher| {
         bencher.iter(|| {
-            model
-                .start()
-                .expect("a sequence")
-                .feed(&prompt)
-                .expect("logits")
+            let mut sequence = model.start().expect("a sequence");
+            feed(&model, &mut sequence, &prompt)
         });
     });
     group.finish();

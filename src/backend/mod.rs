@@ -1,14 +1,16 @@
 //! The operations a transformer decoder needs, and who can perform them.
 //!
 //! [`Backend`] is the seam between model code and arithmetic: an architecture is written once
-//! over it. [`cpu`] is the plain, exact reference. A backend knows tensors; it does not know
-//! checkpoints, files, tokens' meaning or sampling.
+//! over it. [`cpu`] is the exact one that every machine has. A backend knows tensors and KV
+//! caches; it does not know checkpoints, files, tokens' meaning or sampling.
 
 pub mod cpu;
+mod shape;
 mod storage;
 
 use thiserror::Error;
 
+pub use shape::{Activation, AttentionShape, Rope, RopeLayout};
 pub use storage::{Affine, Blob, Element, MatrixData};
 
 /// An operation that a backend could not perform.
@@ -16,48 +18,33 @@ pub use storage::{Affine, Blob, Element, MatrixData};
 #[error("{0}")]
 pub struct BackendError(pub String);
 
-/// Rotary position embedding, half-split ("non-traditional") layout: element `i` of the first
-/// half of a head is rotated with element `i` of the second half (Su et al. 2021; layout of
-/// mlx-lm 0.32.2, `models/rope_utils.py`, `traditional=False`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rope {
-    /// Elements per head, even.
-    pub head_dim: usize,
-    /// Base of the wavelengths.
-    pub theta: f32,
-}
-
-/// The shape of grouped-query attention.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AttentionShape {
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Elements per head.
-    pub head_dim: usize,
-    /// Factor on the scores, usually `head_dim^-0.5`.
-    pub scale: f32,
+/// The rows of one sequence in a batch: they follow each other, and extend its cache.
+#[derive(Debug)]
+pub struct Segment<'a, C> {
+    /// The sequence's keys and values so far.
+    pub cache: &'a mut C,
+    /// How many rows of the batch are its own, at least one.
+    pub rows: usize,
 }
 
 /// What decoder models are written over.
 ///
-/// Activations are `[rows, width]` tensors of f32, one row per token of one sequence. Each output
-/// row depends only on its own input row (and on the cache for attention), with a fixed order of
-/// summation: results do not depend on how a prompt is cut into calls, nor on thread counts.
-pub trait Backend: Send + Sync + 'static {
+/// Activations are `[rows, width]` tensors of f32, one row per token; the rows of a batch may
+/// belong to several sequences. Each output row depends only on its own input row (and, for
+/// attention, on the cache of its own sequence), with a fixed order of summation: results do not
+/// depend on how a prompt is cut into calls, on what else is in the batch, nor on thread counts.
+///
+/// A backend and everything it makes stay on the thread that made them, so nothing here has to
+/// be `Send`.
+pub trait Backend: 'static {
     /// Activations, `[rows, width]`.
     type Tensor;
     /// Weights of a linear layer or an embedding, `[outputs, inputs]`, possibly quantised.
-    type Matrix: Send + Sync;
+    type Matrix;
     /// Weights of a norm or a bias.
-    type Vector: Send + Sync;
+    type Vector;
     /// Keys and values of one sequence, all layers.
-    type KvCache: Send;
-
-    /// Runs a computation where the backend's operations are cheapest to start, such as on one
-    /// of its own threads.
-    fn run<R: Send>(&self, computation: impl FnOnce() -> R + Send) -> R;
+    type KvCache;
 
     /// Takes over a matrix in its stored form.
     ///
@@ -71,11 +58,18 @@ pub trait Backend: Send + Sync + 'static {
     /// If the device has no room.
     fn vector(&self, data: Vec<f32>) -> Result<Self::Vector, BackendError>;
 
-    /// An empty cache for one sequence.
+    /// An empty cache for one sequence of a model with `layers` layers.
     ///
     /// # Errors
     /// If the device has no room.
     fn kv_cache(&self, layers: usize) -> Result<Self::KvCache, BackendError>;
+
+    /// A cache that begins with the first `positions` positions of another one. They are shared
+    /// where the backend can; from there on the two grow apart, and neither sees the other.
+    ///
+    /// # Errors
+    /// If the cache is shorter than that, or the device has no room.
+    fn fork(&self, cache: &Self::KvCache, positions: usize) -> Result<Self::KvCache, BackendError>;
 
     /// Rows of `table`, one per token id.
     ///
@@ -107,7 +101,7 @@ pub trait Backend: Send + Sync + 'static {
         eps: f32,
     ) -> Result<Self::Tensor, BackendError>;
 
-    /// Rotates every head of every row; row `r` is at position `first_position + r`.
+    /// Rotates every head of every row; `positions` has one position per row.
     ///
     /// # Errors
     /// If the operation fails on the device.
@@ -115,27 +109,33 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         x: Self::Tensor,
         rope: &Rope,
-        first_position: usize,
+        positions: &[usize],
     ) -> Result<Self::Tensor, BackendError>;
 
-    /// Appends `k` and `v` to layer `layer` of the cache and attends causally: each row sees the
-    /// cache and the new rows up to itself.
+    /// Appends the rows of `k` and `v` to layer `layer` of their sequences' caches and attends
+    /// causally: each row sees its own sequence's cache and the new rows up to itself. The
+    /// segments' rows add up to those of the tensors.
     ///
     /// # Errors
     /// If the operation fails on the device.
     fn attention(
         &self,
         qkv: [Self::Tensor; 3],
-        cache: &mut Self::KvCache,
+        segments: &mut [Segment<'_, Self::KvCache>],
         layer: usize,
         shape: &AttentionShape,
     ) -> Result<Self::Tensor, BackendError>;
 
-    /// `silu(gate) · up`, element by element (Shazeer 2020).
+    /// `activation(gate) · up`, element by element (Shazeer 2020).
     ///
     /// # Errors
     /// If the operation fails on the device.
-    fn swiglu(&self, gate: Self::Tensor, up: &Self::Tensor) -> Result<Self::Tensor, BackendError>;
+    fn gated(
+        &self,
+        gate: Self::Tensor,
+        up: &Self::Tensor,
+        activation: Activation,
+    ) -> Result<Self::Tensor, BackendError>;
 
     /// `a + b`, element by element.
     ///
@@ -143,11 +143,23 @@ pub trait Backend: Send + Sync + 'static {
     /// If the operation fails on the device.
     fn add(&self, a: Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor, BackendError>;
 
-    /// The last row alone.
+    /// `x · factor`, element by element.
     ///
     /// # Errors
     /// If the operation fails on the device.
-    fn last_row(&self, x: Self::Tensor) -> Result<Self::Tensor, BackendError>;
+    fn scale(&self, x: Self::Tensor, factor: f32) -> Result<Self::Tensor, BackendError>;
+
+    /// `cap · tanh(x / cap)`, element by element (Bello et al. 2016).
+    ///
+    /// # Errors
+    /// If the operation fails on the device.
+    fn softcap(&self, x: Self::Tensor, cap: f32) -> Result<Self::Tensor, BackendError>;
+
+    /// The rows with these indices, in this order.
+    ///
+    /// # Errors
+    /// If the operation fails on the device.
+    fn select(&self, x: Self::Tensor, rows: &[usize]) -> Result<Self::Tensor, BackendError>;
 
     /// Brings a tensor to the host, row by row.
     ///

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
 use super::style;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 use crate::generation::{Event, EventKind, GenerateRequest, Message, Prompt, Role, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopVerdict, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;
@@ -101,7 +101,8 @@ impl Generate {
         let before = Instant::now();
         let name = ModelRef::parse(&self.model);
         let threads = self.threads.unwrap_or_else(super::available_threads);
-        let engine = Engine::load(&name, threads).map_err(Explained::target)?;
+        let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
+            .map_err(Explained::target)?;
         let loading = before.elapsed();
 
         let mut receiver = engine.submit(request);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
 use super::{available_threads, paths, provenance, sampling, summary};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 use crate::model::ModelRef;
 use crate::plan::{self, Case, Filter, Overrides};
 use crate::record::{ModelProvenance, Record, RecordWriter, Summary};
@@ -137,7 +137,8 @@ fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelPro
             continue;
         }
         let name = ModelRef::parse(&case.model);
-        let engine = Engine::load(&name, threads).map_err(Explained::target)?;
+        let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
+            .map_err(Explained::target)?;
         models.push(ModelProvenance {
             name: case.model.clone(),
             description: engine.model().description().to_owned(),

@@ -1,15 +1,16 @@
-//! A model with everything that belongs to it: weights, tokenizer, chat template, end tokens.
+//! What belongs to a model besides its weights: tokenizer, chat template, end tokens.
 
 use super::EngineError;
 use crate::backend::Backend;
-use crate::generation::Prompt;
-use crate::model::{self, LanguageModel, ModelFiles};
+use crate::generation::{Prompt, SamplingParams};
+use crate::model::{self, Decoder, ModelFiles};
 use crate::text::{ChatTemplate, TextError, Tokenizer};
 
-/// A model that is ready to generate.
+/// The text side of a loaded model. The weights stay with the engine's thread.
 pub struct LoadedModel {
     name: String,
-    pub(super) language_model: Box<dyn LanguageModel>,
+    description: String,
+    vocab_size: usize,
     /// `None` if the checkpoint has none: then only token ids go in and out.
     pub(super) tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
@@ -23,7 +24,10 @@ impl std::fmt::Debug for LoadedModel {
 }
 
 impl LoadedModel {
-    pub(super) fn load(files: &ModelFiles, backend: impl Backend) -> Result<Self, EngineError> {
+    pub(super) fn load<B: Backend>(
+        files: &ModelFiles,
+        decoder: &Decoder<B>,
+    ) -> Result<Self, EngineError> {
         let name = files.name().to_string();
         let text_error = |file: &str| {
             let model = files.label(file);
@@ -40,7 +44,8 @@ impl LoadedModel {
         .map_err(text_error("chat_template.jinja"))?;
         Ok(Self {
             name,
-            language_model: model::load(files, backend)?,
+            description: decoder.description().to_owned(),
+            vocab_size: decoder.vocab_size(),
             tokenizer,
             template,
             eos: model::eos_token_ids(files)?,
@@ -50,7 +55,7 @@ impl LoadedModel {
     /// One line for people: architecture, parameters, storage.
     #[must_use]
     pub fn description(&self) -> &str {
-        self.language_model.description()
+        &self.description
     }
 
     /// The ids of a prompt.
@@ -75,7 +80,7 @@ impl LoadedModel {
                 self.encode(&text, false)?
             }
         };
-        let vocabulary = self.language_model.vocab_size();
+        let vocabulary = self.vocab_size;
         match tokens.iter().find(|id| **id as usize >= vocabulary) {
             Some(id) => Err(EngineError::Request(format!(
                 "token id {id} is outside the vocabulary of {vocabulary} tokens"
@@ -97,6 +102,21 @@ impl LoadedModel {
         tokenizer
             .encode(text, add_special_tokens)
             .map_err(|problem| self.text_error(problem))
+    }
+
+    /// A bias on a token that does not exist would be ignored without a word.
+    pub(super) fn check_ids(&self, sampling: &SamplingParams) -> Result<(), EngineError> {
+        let vocabulary = self.vocab_size;
+        match sampling
+            .logit_bias
+            .keys()
+            .find(|id| **id as usize >= vocabulary)
+        {
+            Some(id) => Err(EngineError::Request(format!(
+                "logit_bias names token {id}, but the vocabulary has {vocabulary} tokens"
+            ))),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn text_error(&self, problem: TextError) -> EngineError {

@@ -1,10 +1,16 @@
 //! Loads a model and generates with it, in this process, on one dedicated thread.
 //!
-//! [`Engine`] is a cheap handle: requests go in, timestamped events come out, and a request whose
-//! reader has gone ends within one step. The engine does not know scenarios, HTTP or tests.
+//! [`Engine`] is a cheap handle: requests go in, timestamped events come out. The thread decodes
+//! all running requests together, lets new ones join at any step, and drops one whose reader has
+//! gone within a step. What shares a batch, and whether a prompt's beginning was computed before,
+//! changes no bit of an answer. The engine does not know scenarios, HTTP or tests.
 
-mod generate;
+mod answer;
 mod loaded;
+mod options;
+mod prefix_cache;
+mod request;
+mod scheduler;
 
 use std::sync::Arc;
 use std::thread;
@@ -14,13 +20,14 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 pub use loaded::LoadedModel;
+pub use options::EngineOptions;
 
-use crate::backend::{BackendError, cpu::Cpu};
+use crate::backend::{Backend, BackendError, cpu::Cpu};
 use crate::generation::{Event, GenerateRequest};
-use crate::model::{ModelError, ModelFiles, ModelRef};
+use crate::model::{Decoder, ModelError, ModelFiles, ModelRef};
 use crate::text::TextError;
 
-/// Events that may wait for their reader before decoding waits too.
+/// Events that may wait for their reader before its request waits too.
 const EVENT_BUFFER: usize = 256;
 
 /// A model that cannot be loaded, or a request that cannot be answered.
@@ -66,24 +73,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads a model and starts its thread. `threads` is for matrix products.
+    /// Loads a model on a thread of its own, which then waits for requests.
     ///
     /// # Errors
     /// If the model cannot be loaded, or the system refuses a thread.
-    pub fn load(name: &ModelRef, threads: usize) -> Result<Self, EngineError> {
+    pub fn load(name: &ModelRef, options: &EngineOptions) -> Result<Self, EngineError> {
         let files = ModelFiles::find(name.clone())?;
-        let model = Arc::new(LoadedModel::load(&files, Cpu::new(threads)?)?);
-        let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
-        let worker = Arc::clone(&model);
-        thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
-                    generate::answer(&worker, job);
-                }
-            })
-            .map_err(|error| BackendError(format!("cannot start the engine's thread: {error}")))?;
-        Ok(Self { jobs, model })
+        let options = options.clone();
+        start(move || Ok((files, Cpu::new(options.threads)?, options)))
     }
 
     /// Queues a request. Dropping the receiver cancels it.
@@ -108,4 +105,37 @@ impl Engine {
     pub fn model(&self) -> &LoadedModel {
         &self.model
     }
+}
+
+/// Starts the thread and waits until it has loaded the model. The backend is made on that thread
+/// and never leaves it.
+fn start<B: Backend>(
+    prepare: impl FnOnce() -> Result<(ModelFiles, B, EngineOptions), BackendError> + Send + 'static,
+) -> Result<Engine, EngineError> {
+    let (jobs, queue) = mpsc::unbounded_channel();
+    let (loaded, model) = std::sync::mpsc::channel();
+    let body = move || {
+        let load = || -> Result<_, EngineError> {
+            let (files, backend, options) = prepare()?;
+            let decoder = Decoder::load(&files, backend)?;
+            let model = Arc::new(LoadedModel::load(&files, &decoder)?);
+            Ok((decoder, model, options))
+        };
+        match load() {
+            Ok((decoder, model, options)) => {
+                // The receiver waits right below; it cannot be gone.
+                let _ = loaded.send(Ok(Arc::clone(&model)));
+                scheduler::run(&decoder, &model, &options, queue);
+            }
+            Err(error) => {
+                let _ = loaded.send(Err(error));
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(body)
+        .map_err(|error| BackendError(format!("cannot start the engine's thread: {error}")))?;
+    let model = model.recv().map_err(|_| EngineError::Stopped)??;
+    Ok(Engine { jobs, model })
 }

@@ -68,8 +68,19 @@ impl FinishReason {
 pub struct Usage {
     /// Tokens of the prompt after the chat template.
     pub input_tokens: usize,
+    /// How many of them were not computed, because an earlier request had begun with them.
+    #[serde(default)]
+    pub cached_tokens: usize,
     /// Generated tokens, the end-of-sequence token included.
     pub output_tokens: usize,
+}
+
+impl Usage {
+    /// Prompt tokens that had to be computed.
+    #[must_use]
+    pub fn computed_tokens(&self) -> usize {
+        self.input_tokens.saturating_sub(self.cached_tokens)
+    }
 }
 
 /// A fact about a running generation.

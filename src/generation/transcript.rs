@@ -221,6 +221,7 @@ mod tests {
                 content: None,
                 usage: Usage {
                     input_tokens: 3,
+                    cached_tokens: 0,
                     output_tokens: 3,
                 },
             },

@@ -35,7 +35,7 @@ impl Timings {
         Self {
             ttft_us,
             e2e_us: transcript.e2e_us,
-            prefill_tps: ttft_us.and_then(|us| rate(transcript.usage.input_tokens, us)),
+            prefill_tps: ttft_us.and_then(|us| rate(transcript.usage.computed_tokens(), us)),
             decode_tps: rate(gaps_us.len(), decode_us),
             gaps_us,
         }
@@ -69,6 +69,7 @@ mod tests {
             finish_reason: FinishReason::Stop,
             usage: Usage {
                 input_tokens: 10,
+                cached_tokens: 0,
                 output_tokens: token_at_us.len(),
             },
             e2e_us: 9_000,

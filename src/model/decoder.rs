@@ -5,50 +5,10 @@
 
 use super::architecture::DecoderSpec;
 use super::{Checkpoint, Config, ModelError, ModelFiles, architecture};
-use crate::backend::{AttentionShape, Backend, Rope};
+use crate::backend::{Activation, AttentionShape, Backend, Rope, Segment};
 
-/// A loaded model, whatever computes it.
-pub trait LanguageModel: Send + Sync {
-    /// Tokens in the vocabulary: the length of the logits.
-    fn vocab_size(&self) -> usize;
-
-    /// One line for people: architecture, parameters, storage.
-    fn description(&self) -> &str;
-
-    /// A new, empty sequence.
-    ///
-    /// # Errors
-    /// If the backend has no room for it.
-    fn start(&self) -> Result<Box<dyn Sequence + '_>, ModelError>;
-}
-
-/// One sequence of tokens and its KV cache.
-pub trait Sequence {
-    /// Appends `tokens` (at least one) and returns the logits after the last of them.
-    ///
-    /// Feeding a prompt whole or in pieces gives the same bits.
-    ///
-    /// # Errors
-    /// If an id is outside the vocabulary, or the backend fails.
-    fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError>;
-}
-
-/// Loads a checkpoint onto a backend.
-///
-/// # Errors
-/// If the checkpoint is missing, corrupt or not supported; the error names file and tensor.
-pub fn load<B: Backend>(
-    files: &ModelFiles,
-    backend: B,
-) -> Result<Box<dyn LanguageModel>, ModelError> {
-    let config = Config::read(files)?;
-    let spec = architecture::spec(&config)
-        .map_err(|problem| ModelError::file(files.label("config.json"), problem))?;
-    let mut checkpoint = Checkpoint::open(files)?;
-    Decoder::load(backend, spec, &mut checkpoint).map(|decoder| Box::new(decoder) as _)
-}
-
-struct Decoder<B: Backend> {
+/// A loaded model over the backend that computes it.
+pub struct Decoder<B: Backend> {
     backend: B,
     spec: DecoderSpec,
     description: String,
@@ -59,6 +19,30 @@ struct Decoder<B: Backend> {
     head: Option<B::Matrix>,
     rope: Rope,
     attention: AttentionShape,
+}
+
+/// One sequence of tokens: its KV cache, and how long it is.
+pub struct Sequence<B: Backend> {
+    cache: B::KvCache,
+    position: usize,
+}
+
+impl<B: Backend> Sequence<B> {
+    /// Tokens fed so far.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+/// What one sequence brings to a batch.
+pub struct Feed<'a, B: Backend> {
+    /// The sequence that is extended.
+    pub sequence: &'a mut Sequence<B>,
+    /// The tokens it is extended by, at least one.
+    pub tokens: &'a [u32],
+    /// Whether the logits after the last of them are wanted.
+    pub logits: bool,
 }
 
 struct Layer<B: Backend> {
@@ -102,7 +86,18 @@ impl<B: Backend> Linear<B> {
 }
 
 impl<B: Backend> Decoder<B> {
-    fn load(
+    /// Loads a checkpoint onto a backend.
+    ///
+    /// # Errors
+    /// If the checkpoint is missing, corrupt or not supported; the error names file and tensor.
+    pub fn load(files: &ModelFiles, backend: B) -> Result<Self, ModelError> {
+        let config = Config::read(files)?;
+        let spec = architecture::spec(&config)
+            .map_err(|problem| ModelError::file(files.label("config.json"), problem))?;
+        Self::build(backend, spec, &mut Checkpoint::open(files)?)
+    }
+
+    fn build(
         backend: B,
         spec: DecoderSpec,
         checkpoint: &mut Checkpoint,
@@ -127,15 +122,14 @@ impl<B: Backend> Decoder<B> {
                 checkpoint.parameters() as f64 / 1e6,
                 checkpoint.storage("model.layers.0.mlp.down_proj", spec.intermediate_size),
             ),
-            rope: Rope {
-                head_dim: spec.head_dim,
-                theta: spec.rope_theta,
-            },
+            rope: Rope::plain(spec.head_dim, spec.rope_theta),
             attention: AttentionShape {
                 heads: spec.heads,
                 kv_heads: spec.kv_heads,
                 head_dim: spec.head_dim,
                 scale: (spec.head_dim as f32).powf(-0.5),
+                window: None,
+                softcap: None,
             },
             backend,
             spec,
@@ -146,31 +140,118 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
-    /// Logits after the last of `tokens`, which stand at positions `position ..`.
-    fn forward(
+    /// Tokens in the vocabulary: the length of the logits.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.spec.vocab_size
+    }
+
+    /// One line for people: architecture, parameters, storage.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Bytes that one position takes in a KV cache of f32 elements.
+    #[must_use]
+    pub fn kv_bytes_per_position(&self) -> usize {
+        let width = self.spec.kv_heads * self.spec.head_dim;
+        2 * size_of::<f32>() * width * self.spec.layers
+    }
+
+    /// A new, empty sequence.
+    ///
+    /// # Errors
+    /// If the backend has no room for it.
+    pub fn start(&self) -> Result<Sequence<B>, ModelError> {
+        Ok(Sequence {
+            cache: self.backend.kv_cache(self.spec.layers)?,
+            position: 0,
+        })
+    }
+
+    /// A sequence that begins with the first `positions` tokens of another one, without
+    /// computing them again.
+    ///
+    /// # Errors
+    /// If the other is shorter than that, or the backend has no room.
+    pub fn fork(
+        &self,
+        sequence: &Sequence<B>,
+        positions: usize,
+    ) -> Result<Sequence<B>, ModelError> {
+        Ok(Sequence {
+            cache: self.backend.fork(&sequence.cache, positions)?,
+            position: positions,
+        })
+    }
+
+    /// Extends every sequence of a batch by its tokens. Returns the logits after the last token
+    /// of each sequence that wants them, in order.
+    ///
+    /// A sequence gets the same bits whatever else is in the batch, and however its tokens are
+    /// cut into calls.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary, or the backend fails.
+    pub fn feed(&self, batch: &mut [Feed<'_, B>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let mut tokens = Vec::new();
+        let mut positions = Vec::new();
+        let mut wanted = Vec::new();
+        for feed in batch.iter() {
+            let start = feed.sequence.position;
+            tokens.extend_from_slice(feed.tokens);
+            positions.extend(start..start + feed.tokens.len());
+            if let Some(last) = tokens.len().checked_sub(1).filter(|_| feed.logits) {
+                wanted.push(last);
+            }
+        }
+        let mut segments: Vec<Segment<'_, B::KvCache>> = batch
+            .iter_mut()
+            .map(|feed| Segment {
+                rows: feed.tokens.len(),
+                cache: &mut feed.sequence.cache,
+            })
+            .collect();
+        let x = self.blocks(&tokens, &positions, &mut segments)?;
+        for feed in batch.iter_mut() {
+            feed.sequence.position += feed.tokens.len();
+        }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let backend = &self.backend;
+        let last = backend.select(x, &wanted)?;
+        let last = backend.rms_norm(&last, &self.norm, self.spec.rms_norm_eps)?;
+        let head = self.head.as_ref().unwrap_or(&self.embedding);
+        let logits = backend.to_host(backend.linear(&last, head, None)?)?;
+        let rows = logits.chunks_exact(self.spec.vocab_size);
+        Ok(rows.map(<[f32]>::to_vec).collect())
+    }
+
+    /// The activations behind the last layer.
+    fn blocks(
         &self,
         tokens: &[u32],
-        position: usize,
-        cache: &mut B::KvCache,
-    ) -> Result<Vec<f32>, ModelError> {
+        positions: &[usize],
+        segments: &mut [Segment<'_, B::KvCache>],
+    ) -> Result<B::Tensor, ModelError> {
         let backend = &self.backend;
         let eps = self.spec.rms_norm_eps;
         let mut x = backend.embed(&self.embedding, tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = backend.rms_norm(&x, &layer.input_norm, eps)?;
-            let qkv = self.project(layer, &normed, position)?;
-            let mixed = backend.attention(qkv, cache, index, &self.attention)?;
+            let qkv = self.project(layer, &normed, positions)?;
+            let mixed = backend.attention(qkv, segments, index, &self.attention)?;
             x = backend.add(x, &layer.o.apply(backend, &mixed)?)?;
 
             let normed = backend.rms_norm(&x, &layer.mlp_norm, eps)?;
             let gate = layer.gate.apply(backend, &normed)?;
             let up = layer.up.apply(backend, &normed)?;
-            let inner = backend.swiglu(gate, &up)?;
+            let inner = backend.gated(gate, &up, Activation::Silu)?;
             x = backend.add(x, &layer.down.apply(backend, &inner)?)?;
         }
-        let last = backend.rms_norm(&backend.last_row(x)?, &self.norm, eps)?;
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        Ok(backend.to_host(backend.linear(&last, head, None)?)?)
+        Ok(x)
     }
 
     /// Queries and keys, normed and rotated, and values.
@@ -178,7 +259,7 @@ impl<B: Backend> Decoder<B> {
         &self,
         layer: &Layer<B>,
         normed: &B::Tensor,
-        position: usize,
+        positions: &[usize],
     ) -> Result<[B::Tensor; 3], ModelError> {
         let backend = &self.backend;
         let mut q = layer.q.apply(backend, normed)?;
@@ -188,8 +269,8 @@ impl<B: Backend> Decoder<B> {
             q = backend.rms_norm(&q, q_norm, self.spec.rms_norm_eps)?;
             k = backend.rms_norm(&k, k_norm, self.spec.rms_norm_eps)?;
         }
-        let q = backend.rope(q, &self.rope, position)?;
-        let k = backend.rope(k, &self.rope, position)?;
+        let q = backend.rope(q, &self.rope, positions)?;
+        let k = backend.rope(k, &self.rope, positions)?;
         Ok([q, k, v])
     }
 }
@@ -246,44 +327,5 @@ impl<B: Backend> Layer<B> {
             up,
             down,
         })
-    }
-}
-
-impl<B: Backend> LanguageModel for Decoder<B> {
-    fn vocab_size(&self) -> usize {
-        self.spec.vocab_size
-    }
-
-    fn description(&self) -> &str {
-        &self.description
-    }
-
-    fn start(&self) -> Result<Box<dyn Sequence + '_>, ModelError> {
-        Ok(Box::new(DecoderSequence {
-            decoder: self,
-            cache: self.backend.kv_cache(self.spec.layers)?,
-            position: 0,
-        }))
-    }
-}
-
-struct DecoderSequence<'a, B: Backend> {
-    decoder: &'a Decoder<B>,
-    cache: B::KvCache,
-    position: usize,
-}
-
-impl<B: Backend> Sequence for DecoderSequence<'_, B> {
-    fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let Self {
-            decoder,
-            cache,
-            position,
-        } = self;
-        let logits = decoder
-            .backend
-            .run(|| decoder.forward(tokens, *position, cache))?;
-        self.position += tokens.len();
-        Ok(logits)
     }
 }

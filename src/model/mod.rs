@@ -2,7 +2,7 @@
 //!
 //! From files to logits: [`ModelFiles`] finds the files of a folder or of a compiled-in model,
 //! [`Checkpoint`] names their tensors, [`Config`] checks `config.json`, an architecture turns it
-//! into a `DecoderSpec`, and [`load`] builds a [`LanguageModel`].
+//! into a `DecoderSpec`, and a [`Decoder`] runs it.
 //! This module does not know text, sampling or requests.
 
 mod architecture;
@@ -17,6 +17,6 @@ mod mapping;
 pub use builtin::names as builtin_names;
 pub use checkpoint::Checkpoint;
 pub use config::{Config, eos_token_ids};
-pub use decoder::{LanguageModel, Sequence, load};
+pub use decoder::{Decoder, Feed, Sequence};
 pub use error::ModelError;
 pub use files::{ModelFiles, ModelRef};

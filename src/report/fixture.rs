@@ -51,6 +51,7 @@ pub(super) fn generation(
         text_ends: units.iter().map(|unit| unit.bytes.end).collect(),
         usage: Usage {
             input_tokens,
+            cached_tokens: 0,
             output_tokens: units.len(),
         },
         token_at_us,

@@ -1,6 +1,6 @@
 //! The built-in model's prompt format, and that a conversation is continued from what was said.
 
-use loopwatch::engine::Engine;
+use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{
     GenerateRequest, Message, Prompt, Role, SamplingSettings, ToolSpec, Transcript,
 };
@@ -59,7 +59,11 @@ fn prompts_have_the_form_the_model_was_trained_on() {
 /// the model continues a conversation that never took place.
 #[test]
 fn the_next_prompt_holds_the_tokens_of_the_last_answer() {
-    let engine = Engine::load(&ModelRef::parse("builtin:readme"), 2).expect("built in");
+    let engine = Engine::load(
+        &ModelRef::parse("builtin:readme"),
+        &EngineOptions::default(),
+    )
+    .expect("built in");
     let mut messages = vec![Message::text(Role::User, "read README.md and summarise")];
     let prompt = |messages: &[Message]| Prompt::Chat {
         messages: messages.to_vec(),
@@ -87,7 +91,11 @@ fn the_next_prompt_holds_the_tokens_of_the_last_answer() {
 
 #[test]
 fn a_request_whose_reader_has_gone_does_not_block_the_next() {
-    let engine = Engine::load(&ModelRef::parse("builtin:readme"), 2).expect("built in");
+    let engine = Engine::load(
+        &ModelRef::parse("builtin:readme"),
+        &EngineOptions::default(),
+    )
+    .expect("built in");
     let request = |max_tokens| GenerateRequest {
         prompt: Prompt::Text {
             text: "Rust".to_owned(),

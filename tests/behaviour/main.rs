@@ -7,6 +7,7 @@
 
 mod builtin;
 mod commands;
+mod determinism;
 mod goldens;
 mod layers;
 mod run;

@@ -39,6 +39,7 @@ fn transcript(text: &str, reason: FinishReason, calls: &[ToolCall]) -> Transcrip
             content: None,
             usage: Usage {
                 input_tokens: 5,
+                cached_tokens: 0,
                 output_tokens: text.chars().count(),
             },
         },

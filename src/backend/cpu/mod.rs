@@ -5,12 +5,13 @@
 //! and any chunking of the prompt. Speed is not its purpose.
 
 mod attention;
+mod kv_cache;
 mod matrix;
 mod pointwise;
 
-use super::{AttentionShape, Backend, BackendError, MatrixData, Rope};
+use super::{Activation, AttentionShape, Backend, BackendError, MatrixData, Rope, Segment};
 
-pub use attention::KvCache;
+pub use kv_cache::KvCache;
 pub use matrix::Matrix;
 
 /// Activations, row by row.
@@ -81,10 +82,6 @@ impl Backend for Cpu {
     type Vector = Vec<f32>;
     type KvCache = KvCache;
 
-    fn run<R: Send>(&self, computation: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(computation)
-    }
-
     fn matrix(&self, data: MatrixData) -> Result<Matrix, BackendError> {
         Matrix::new(data)
     }
@@ -95,6 +92,10 @@ impl Backend for Cpu {
 
     fn kv_cache(&self, layers: usize) -> Result<KvCache, BackendError> {
         Ok(KvCache::new(layers))
+    }
+
+    fn fork(&self, cache: &KvCache, positions: usize) -> Result<KvCache, BackendError> {
+        cache.fork(positions)
     }
 
     fn embed(&self, table: &Matrix, tokens: &[u32]) -> Result<Tensor, BackendError> {
@@ -119,7 +120,7 @@ impl Backend for Cpu {
         w: &Matrix,
         bias: Option<&Vec<f32>>,
     ) -> Result<Tensor, BackendError> {
-        let mut data = self.run(|| w.multiply(&x.data, x.rows()));
+        let mut data = self.pool.install(|| w.multiply(&x.data, x.rows()));
         if let Some(bias) = bias {
             for row in data.chunks_exact_mut(bias.len()) {
                 for (value, bias) in row.iter_mut().zip(bias) {
@@ -137,22 +138,28 @@ impl Backend for Cpu {
         Ok(pointwise::rms_norm(x, weight, eps))
     }
 
-    fn rope(&self, x: Tensor, rope: &Rope, first_position: usize) -> Result<Tensor, BackendError> {
-        Ok(pointwise::rope(x, rope, first_position))
+    fn rope(&self, x: Tensor, rope: &Rope, positions: &[usize]) -> Result<Tensor, BackendError> {
+        Ok(pointwise::rope(x, rope, positions))
     }
 
     fn attention(
         &self,
         qkv: [Tensor; 3],
-        cache: &mut KvCache,
+        segments: &mut [Segment<'_, KvCache>],
         layer: usize,
         shape: &AttentionShape,
     ) -> Result<Tensor, BackendError> {
-        self.run(|| attention::attend(qkv, cache, layer, shape))
+        self.pool
+            .install(|| attention::attend(qkv, segments, layer, shape))
     }
 
-    fn swiglu(&self, gate: Tensor, up: &Tensor) -> Result<Tensor, BackendError> {
-        Ok(pointwise::swiglu(gate, up))
+    fn gated(
+        &self,
+        gate: Tensor,
+        up: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor, BackendError> {
+        Ok(pointwise::gated(gate, up, activation))
     }
 
     fn add(&self, mut a: Tensor, b: &Tensor) -> Result<Tensor, BackendError> {
@@ -162,10 +169,33 @@ impl Backend for Cpu {
         Ok(a)
     }
 
-    fn last_row(&self, mut x: Tensor) -> Result<Tensor, BackendError> {
-        let start = x.data.len().saturating_sub(x.width);
-        x.data.drain(..start);
+    fn scale(&self, mut x: Tensor, factor: f32) -> Result<Tensor, BackendError> {
+        for value in &mut x.data {
+            *value *= factor;
+        }
         Ok(x)
+    }
+
+    fn softcap(&self, mut x: Tensor, cap: f32) -> Result<Tensor, BackendError> {
+        for value in &mut x.data {
+            *value = pointwise::softcap(*value, cap);
+        }
+        Ok(x)
+    }
+
+    fn select(&self, x: Tensor, rows: &[usize]) -> Result<Tensor, BackendError> {
+        let mut data = Vec::with_capacity(rows.len() * x.width);
+        for row in rows {
+            let start = row * x.width;
+            let values = x.data.get(start..start + x.width);
+            let count = x.rows();
+            let missing = || BackendError(format!("row {row} of a tensor of {count} rows"));
+            data.extend_from_slice(values.ok_or_else(missing)?);
+        }
+        Ok(Tensor {
+            width: x.width,
+            data,
+        })
     }
 
     fn to_host(&self, x: Tensor) -> Result<Vec<f32>, BackendError> {

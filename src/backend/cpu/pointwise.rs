@@ -1,6 +1,7 @@
 //! Operations that treat each row, head or element on its own: norms, rotations, activations.
 
-use super::{Rope, Tensor, dot};
+use super::{Activation, Rope, Tensor, dot};
+use crate::backend::RopeLayout;
 
 /// See [`Backend::rms_norm`](super::Backend::rms_norm).
 pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Tensor {
@@ -18,37 +19,69 @@ pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Tensor {
     }
 }
 
-/// See [`Backend::rope`](super::Backend::rope). Angles are formed in f32 as
-/// `position · exp(-i · ln(theta) / half)`, like MLX's `fast::rope`.
-pub(super) fn rope(mut x: Tensor, rope: &Rope, first_position: usize) -> Tensor {
-    let half = rope.head_dim / 2;
-    let step = libm::logf(rope.theta) / half as f32;
-    let frequencies: Vec<f32> = (0..half).map(|i| libm::expf(-(i as f32) * step)).collect();
-    for (row, values) in x.data.chunks_exact_mut(x.width.max(1)).enumerate() {
-        let position = (first_position + row) as f32;
-        let turns: Vec<(f32, f32)> = frequencies
-            .iter()
-            .map(|frequency| {
-                let angle = position * frequency;
-                (libm::sinf(angle), libm::cosf(angle))
-            })
-            .collect();
+/// See [`Backend::rope`](super::Backend::rope).
+pub(super) fn rope(mut x: Tensor, rope: &Rope, positions: &[usize]) -> Tensor {
+    let pairs = rope.frequencies.len();
+    let mut turns = vec![(0.0, 0.0); pairs];
+    let rows = x.data.chunks_exact_mut(x.width.max(1));
+    for (values, position) in rows.zip(positions) {
+        let position = *position as f32 * rope.position_scale;
+        for (turn, frequency) in turns.iter_mut().zip(&rope.frequencies) {
+            let angle = position * frequency;
+            *turn = (libm::sinf(angle), libm::cosf(angle));
+        }
         for head in values.chunks_exact_mut(rope.head_dim) {
-            let (first, second) = head.split_at_mut(half);
-            for ((a, b), (sin, cos)) in first.iter_mut().zip(second).zip(&turns) {
-                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+            let rotated = &mut head[..2 * pairs];
+            if rope.amplitude != 1.0 {
+                for value in rotated.iter_mut() {
+                    *value *= rope.amplitude;
+                }
+            }
+            match rope.layout {
+                RopeLayout::HalfSplit => {
+                    let (first, second) = rotated.split_at_mut(pairs);
+                    for ((a, b), turn) in first.iter_mut().zip(second).zip(&turns) {
+                        (*a, *b) = rotate(*a, *b, *turn);
+                    }
+                }
+                RopeLayout::Interleaved => {
+                    for (pair, turn) in rotated.as_chunks_mut::<2>().0.iter_mut().zip(&turns) {
+                        (pair[0], pair[1]) = rotate(pair[0], pair[1], *turn);
+                    }
+                }
             }
         }
     }
     x
 }
 
-/// See [`Backend::swiglu`](super::Backend::swiglu).
-pub(super) fn swiglu(mut gate: Tensor, up: &Tensor) -> Tensor {
+fn rotate(a: f32, b: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
+    (a * cos - b * sin, a * sin + b * cos)
+}
+
+/// See [`Backend::gated`](super::Backend::gated).
+pub(super) fn gated(mut gate: Tensor, up: &Tensor, activation: Activation) -> Tensor {
     for (gate, up) in gate.data.iter_mut().zip(&up.data) {
-        *gate = *gate / (1.0 + libm::expf(-*gate)) * up;
+        *gate = activate(*gate, activation) * up;
     }
     gate
+}
+
+fn activate(x: f32, activation: Activation) -> f32 {
+    match activation {
+        Activation::Silu => x / (1.0 + libm::expf(-x)),
+        Activation::Gelu => x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)) / 2.0,
+        Activation::GeluTanh => {
+            let root = (2.0 / std::f32::consts::PI).sqrt();
+            let inner = root * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + libm::tanhf(inner))
+        }
+    }
+}
+
+/// See [`Backend::softcap`](super::Backend::softcap).
+pub(super) fn softcap(x: f32, cap: f32) -> f32 {
+    cap * libm::tanhf(x / cap)
 }
 
 #[cfg(test)]
@@ -69,30 +102,59 @@ mod tests {
         }
     }
 
+    fn one_row(data: &[f32]) -> Tensor {
+        Tensor {
+            width: data.len(),
+            data: data.to_vec(),
+        }
+    }
+
     #[test]
     fn rotation_depends_on_the_position_only() {
-        let config = Rope {
-            head_dim: 4,
-            theta: 10_000.0,
-        };
-        let row = vec![1.0, 2.0, 3.0, 4.0];
+        let plain = Rope::plain(4, 10_000.0);
+        let row = [1.0, 2.0, 3.0, 4.0];
         let two_rows = Tensor {
             width: 4,
-            data: [row.clone(), row.clone()].concat(),
+            data: [row, row].concat(),
         };
-        let one_row = Tensor {
-            width: 4,
-            data: row.clone(),
-        };
-        let together = rope(two_rows, &config, 6);
-        let alone = rope(one_row, &config, 7);
+        let together = rope(two_rows, &plain, &[3, 7]);
+        let alone = rope(one_row(&row), &plain, &[7]);
         assert_eq!(together.data[4..], alone.data[..]);
-        let origin = Tensor {
-            width: 4,
-            data: row.clone(),
-        };
-        assert_eq!(rope(origin, &config, 0).data, row);
+        assert_eq!(rope(one_row(&row), &plain, &[0]).data, row);
         // Element 0 turns with element 2 by one radian per position.
         assert!((alone.data[0] - (7f32.cos() - 3.0 * 7f32.sin())).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_partial_interleaved_rotation_turns_neighbours_and_leaves_the_rest() {
+        let partial = Rope {
+            head_dim: 4,
+            frequencies: vec![0.5],
+            position_scale: 2.0,
+            amplitude: 3.0,
+            layout: RopeLayout::Interleaved,
+        };
+        let out = rope(one_row(&[1.0, 2.0, 3.0, 4.0]), &partial, &[1]).data;
+        let (sin, cos) = 1f32.sin_cos();
+        assert!((out[0] - 3.0 * (cos - 2.0 * sin)).abs() < 1e-5);
+        assert!((out[1] - 3.0 * (sin + 2.0 * cos)).abs() < 1e-5);
+        assert_eq!(out[2..], [3.0, 4.0]);
+    }
+
+    #[test]
+    fn activations_have_their_known_values() {
+        // Values of the formulas at 1, computed in double precision.
+        for (activation, expected) in [
+            (Activation::Silu, 0.731_058_6),
+            (Activation::Gelu, 0.841_344_7),
+            (Activation::GeluTanh, 0.841_192),
+        ] {
+            let out = gated(one_row(&[1.0]), &one_row(&[2.0]), activation);
+            assert!(
+                (out.data[0] - 2.0 * expected).abs() < 1e-6,
+                "{activation:?}"
+            );
+        }
+        assert!((softcap(30.0, 30.0) - 22.847_824).abs() < 1e-4);
     }
 }

@@ -30,6 +30,7 @@ fn conversation(texts: &[&str]) -> Conversation {
             finish_reason: FinishReason::Stop,
             usage: Usage {
                 input_tokens: 7,
+                cached_tokens: 0,
                 output_tokens: text.chars().count(),
             },
             e2e_us: 100,

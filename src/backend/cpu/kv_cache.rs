@@ -1,0 +1,188 @@
+//! Keys and values of one sequence, in blocks that forks share until one of them writes.
+//!
+//! Knows positions and layers. Does not know heads, nor what is computed from the contents.
+
+use std::sync::Arc;
+
+use super::BackendError;
+
+/// Positions per block: small enough that a fork copies little, large enough that walking the
+/// blocks costs nothing beside the work on their contents.
+pub(super) const BLOCK: usize = 32;
+
+/// Keys and values of all layers, one row of `kv_heads · head_dim` elements per position.
+#[derive(Debug)]
+pub struct KvCache {
+    layers: Vec<Layer>,
+}
+
+/// One layer's positions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layer {
+    blocks: Vec<Arc<Block>>,
+    positions: usize,
+}
+
+/// Up to [`BLOCK`] positions.
+#[derive(Debug, Clone, Default)]
+struct Block {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl KvCache {
+    pub(super) fn new(layers: usize) -> Self {
+        Self {
+            layers: vec![Layer::default(); layers],
+        }
+    }
+
+    /// A cache of the first `positions` positions; whole blocks are shared.
+    pub(super) fn fork(&self, positions: usize) -> Result<Self, BackendError> {
+        let layers = self.layers.iter().map(|layer| layer.fork(positions));
+        Ok(Self {
+            layers: layers.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Layer `index`, to read.
+    pub(super) fn layer(&self, index: usize) -> Result<&Layer, BackendError> {
+        self.layers.get(index).ok_or_else(|| self.no_layer(index))
+    }
+
+    /// Appends rows of `width` elements to layer `index`.
+    pub(super) fn append(
+        &mut self,
+        index: usize,
+        width: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) -> Result<(), BackendError> {
+        if index >= self.layers.len() {
+            return Err(self.no_layer(index));
+        }
+        self.layers[index].append(width, keys, values);
+        Ok(())
+    }
+
+    fn no_layer(&self, index: usize) -> BackendError {
+        let layers = self.layers.len();
+        BackendError(format!("layer {index} of a KV cache of {layers} layers"))
+    }
+}
+
+impl Layer {
+    fn fork(&self, positions: usize) -> Result<Self, BackendError> {
+        if positions > self.positions {
+            return Err(BackendError(format!(
+                "a fork at position {positions} of a KV cache of {}",
+                self.positions
+            )));
+        }
+        let mut blocks = self.blocks[..positions.div_ceil(BLOCK)].to_vec();
+        let kept = positions % BLOCK;
+        if let Some(last) = blocks.last_mut().filter(|_| kept > 0) {
+            let width = last.keys.len() / (self.positions - (positions - kept)).min(BLOCK);
+            *last = Arc::new(last.beginning(kept * width));
+        }
+        Ok(Self { blocks, positions })
+    }
+
+    fn append(&mut self, width: usize, keys: &[f32], values: &[f32]) {
+        for (key, value) in keys.chunks_exact(width).zip(values.chunks_exact(width)) {
+            if self.positions.is_multiple_of(BLOCK) {
+                self.blocks.push(Arc::new(Block::with_room(width)));
+            }
+            if let Some(last) = self.blocks.last_mut() {
+                // Shared blocks are full, or were cut to size when they were forked.
+                let block = Arc::make_mut(last);
+                block.keys.extend_from_slice(key);
+                block.values.extend_from_slice(value);
+            }
+            self.positions += 1;
+        }
+    }
+
+    /// How many positions there are.
+    pub(super) fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// The keys and values of each block, in order: `[positions of the block, width]` each.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+        self.blocks
+            .iter()
+            .map(|block| (block.keys.as_slice(), block.values.as_slice()))
+    }
+}
+
+impl Block {
+    fn with_room(width: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(BLOCK * width),
+            values: Vec::with_capacity(BLOCK * width),
+        }
+    }
+
+    fn beginning(&self, elements: usize) -> Self {
+        Self {
+            keys: self.keys[..elements].to_vec(),
+            values: self.values[..elements].to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(from: usize, count: usize) -> Vec<f32> {
+        (from * 2..(from + count) * 2).map(|i| i as f32).collect()
+    }
+
+    fn keys(cache: &KvCache) -> Vec<f32> {
+        let layer = cache.layer(0).expect("one layer");
+        layer.blocks().flat_map(|(keys, _)| keys.to_vec()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_fork_has_the_beginning_and_neither_sees_the_other(
+            length in 1usize..100,
+            cut in 0usize..100,
+            more in 1usize..50,
+        ) {
+            let cut = cut.min(length);
+            let mut original = KvCache::new(1);
+            original.append(0, 2, &rows(0, length), &rows(0, length)).expect("layer 0");
+            let mut fork = original.fork(cut).expect("long enough");
+            prop_assert_eq!(keys(&fork), rows(0, cut));
+            fork.append(0, 2, &rows(900, more), &rows(900, more)).expect("layer 0");
+            original.append(0, 2, &rows(length, more), &rows(length, more)).expect("layer 0");
+            prop_assert_eq!(keys(&original), rows(0, length + more));
+            prop_assert_eq!(keys(&fork), [rows(0, cut), rows(900, more)].concat());
+        }
+    }
+
+    #[test]
+    fn whole_blocks_are_shared() {
+        let mut original = KvCache::new(1);
+        original
+            .append(0, 2, &rows(0, 70), &rows(0, 70))
+            .expect("layer 0");
+        let fork = original.fork(65).expect("long enough");
+        let (ours, theirs) = (&original.layers[0].blocks, &fork.layers[0].blocks);
+        assert!(Arc::ptr_eq(&ours[0], &theirs[0]));
+        assert!(Arc::ptr_eq(&ours[1], &theirs[1]));
+        assert!(!Arc::ptr_eq(&ours[2], &theirs[2]));
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        let cache = KvCache::new(1);
+        assert!(cache.layer(1).is_err());
+        assert!(cache.fork(1).is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! How an engine uses its machine. None of it changes an answer.
+
+/// Resources of one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Threads for matrix products, at least 1.
+    pub threads: usize,
+    /// Most prompt tokens computed in one step, at least 1; between steps other requests decode,
+    /// and the engine sees that a reader has gone.
+    pub prefill_chunk: usize,
+    /// Most requests decoded together, at least 1; further ones wait in the queue.
+    pub max_batch: usize,
+    /// Most bytes of keys and values kept for prompts to come; 0 keeps none.
+    pub prefix_cache_bytes: usize,
+}
+
+impl EngineOptions {
+    /// The defaults, on `threads` threads.
+    #[must_use]
+    pub fn with_threads(threads: usize) -> Self {
+        Self {
+            threads,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            prefill_chunk: 512,
+            max_batch: 64,
+            prefix_cache_bytes: 256 << 20,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The engine's promise: the same request gives the same bits, whatever the threads, the cut of
+//! the prompt, the company in the batch, and what was computed before.
+
+use loopwatch::engine::{Engine, EngineOptions};
+use loopwatch::generation::{Event, GenerateRequest, Prompt, SamplingSettings, Token, Transcript};
+use loopwatch::model::ModelRef;
+use rstest::rstest;
+
+const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens");
+
+fn models() -> Vec<String> {
+    vec![
+        "builtin:readme".to_owned(),
+        format!("{GOLDENS}/llama-f32"),
+        format!("{GOLDENS}/qwen2-4bit"),
+        format!("{GOLDENS}/qwen3-8bit"),
+        format!("{GOLDENS}/llama-bf16"),
+    ]
+}
+
+/// Requests that differ in everything a request can differ in, with shared beginnings.
+fn requests() -> Vec<GenerateRequest> {
+    (0..9u32)
+        .map(|index| {
+            let shared = (0..40 * (index % 3)).map(|i| 5 + i % 90);
+            let own = (0..=17 * index).map(|i| 5 + (i * 31 + index) % 200);
+            GenerateRequest {
+                prompt: Prompt::Tokens {
+                    tokens: shared.chain(own).collect(),
+                },
+                sampling: SamplingSettings {
+                    temperature: Some(if index % 2 == 0 { 0.0 } else { 0.8 }),
+                    seed: Some(u64::from(index)),
+                    top_p: Some(0.95),
+                    repetition_penalty: Some(1.0 + 0.05 * index as f32),
+                    max_tokens: Some(8 + 3 * index as usize),
+                    ignore_eos: Some(true),
+                    ..Default::default()
+                }
+                .resolve()
+                .expect("valid"),
+                top_logprobs: 3,
+            }
+        })
+        .collect()
+}
+
+fn engine(model: &str, options: EngineOptions) -> Engine {
+    Engine::load(&ModelRef::parse(model), &options).expect("loads")
+}
+
+/// One at a time, nothing remembered, one thread, the prompt in one piece.
+fn plain() -> EngineOptions {
+    EngineOptions {
+        threads: 1,
+        prefill_chunk: usize::MAX,
+        max_batch: 1,
+        prefix_cache_bytes: 0,
+    }
+}
+
+fn collect(
+    mut receiver: tokio::sync::mpsc::Receiver<Result<Event, loopwatch::engine::EngineError>>,
+) -> Transcript {
+    let mut events = Vec::new();
+    while let Some(event) = receiver.blocking_recv() {
+        events.push(event.expect("generates"));
+    }
+    Transcript::from_events(events).expect("complete")
+}
+
+/// All requests handed over at once.
+fn together(engine: &Engine) -> Vec<Transcript> {
+    let receivers: Vec<_> = requests()
+        .into_iter()
+        .map(|request| engine.submit(request))
+        .collect();
+    receivers.into_iter().map(collect).collect()
+}
+
+/// Each request after the answer to the one before.
+fn one_by_one(engine: &Engine) -> Vec<Transcript> {
+    requests()
+        .into_iter()
+        .map(|request| collect(engine.submit(request)))
+        .collect()
+}
+
+fn bits(transcripts: &[Transcript]) -> Vec<Vec<(u32, u32, u32, Vec<(u32, u32)>)>> {
+    let token = |token: &Token| {
+        let top = token.top.iter().map(|(id, p)| (*id, p.to_bits()));
+        (
+            token.id,
+            token.logprob.to_bits(),
+            token.margin.to_bits(),
+            top.collect(),
+        )
+    };
+    transcripts
+        .iter()
+        .map(|transcript| transcript.tokens.iter().map(token).collect())
+        .collect()
+}
+
+#[rstest]
+#[case::two_threads(EngineOptions { threads: 2, ..plain() })]
+#[case::prompts_token_by_token(EngineOptions { prefill_chunk: 1, ..plain() })]
+#[case::prompts_in_pieces_of_seven(EngineOptions { prefill_chunk: 7, ..plain() })]
+#[case::nine_in_a_batch(EngineOptions { max_batch: 9, ..plain() })]
+#[case::three_in_a_batch_and_pieces(EngineOptions { max_batch: 3, prefill_chunk: 16, ..plain() })]
+#[case::everything(EngineOptions { threads: 2, ..EngineOptions::default() })]
+fn nothing_but_the_request_decides_the_bits(#[case] options: EngineOptions) {
+    for model in models() {
+        let reference = bits(&one_by_one(&engine(&model, plain())));
+        let engine = engine(&model, options.clone());
+        assert_eq!(bits(&together(&engine)), reference, "{model}");
+        // Again, with whatever this engine remembers now.
+        assert_eq!(bits(&one_by_one(&engine)), reference, "{model}");
+    }
+}
+
+#[test]
+fn a_cached_beginning_is_used_and_changes_no_bit() {
+    for model in models() {
+        let engine = engine(&model, EngineOptions::default());
+        let cold = one_by_one(&engine);
+        let warm = one_by_one(&engine);
+        assert_eq!(bits(&cold), bits(&warm), "{model}");
+        for (cold, warm) in cold.iter().zip(&warm) {
+            let (cold, warm) = (cold.usage, warm.usage);
+            assert_eq!(warm.cached_tokens, warm.input_tokens - 1, "{model}");
+            assert!(cold.cached_tokens < cold.input_tokens, "{model}");
+        }
+        // Requests 1 and 4 begin with the same forty tokens.
+        assert!(cold[4].usage.cached_tokens >= 40, "{model}");
+    }
+}
+
+#[test]
+fn a_bounded_cache_forgets_and_changes_no_bit() {
+    let model = "builtin:readme";
+    let reference = bits(&one_by_one(&engine(model, plain())));
+    // Room for about a hundred positions of the built-in model.
+    let options = EngineOptions {
+        prefix_cache_bytes: 100 * 2 * 4 * 128 * 6,
+        ..plain()
+    };
+    let engine = engine(model, options);
+    assert_eq!(bits(&one_by_one(&engine)), reference);
+    let again = one_by_one(&engine);
+    assert_eq!(bits(&again), reference);
+    assert!(
+        again
+            .iter()
+            .any(|t| t.usage.cached_tokens + 1 < t.usage.input_tokens)
+    );
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_nobody_else() {
+    let engine = engine("builtin:readme", EngineOptions::default());
+    let long = GenerateRequest {
+        sampling: SamplingSettings {
+            max_tokens: Some(100_000),
+            ignore_eos: Some(true),
+            ..Default::default()
+        }
+        .resolve()
+        .expect("valid"),
+        ..requests().remove(0)
+    };
+    let unread = engine.submit(long);
+    let answers = together(&engine);
+    assert_eq!(answers.len(), requests().len());
+    drop(unread);
+}
