@@ -86,15 +86,17 @@ fn one_by_one(engine: &Engine) -> Vec<Transcript> {
         .collect()
 }
 
-fn bits(transcripts: &[Transcript]) -> Vec<Vec<(u32, u32, u32, Vec<(u32, u32)>)>> {
+/// Everything a token reports, as bits: for the token itself, then for each alternative.
+type TokenBits = Vec<(u32, u32)>;
+
+fn bits(transcripts: &[Transcript]) -> Vec<Vec<TokenBits>> {
     let token = |token: &Token| {
+        let own = [
+            (token.id, token.logprob.to_bits()),
+            (token.id, token.margin.to_bits()),
+        ];
         let top = token.top.iter().map(|(id, p)| (*id, p.to_bits()));
-        (
-            token.id,
-            token.logprob.to_bits(),
-            token.margin.to_bits(),
-            top.collect(),
-        )
+        own.into_iter().chain(top).collect()
     };
     transcripts
         .iter()
