@@ -8,7 +8,7 @@ use super::{EngineError, Job, LoadedModel};
 use crate::generation::{
     Event, EventKind, FinishReason, GenerateRequest, SamplingParams, Token, Usage,
 };
-use crate::sampling::Sampler;
+use crate::sampling::{Sampler, Sequence};
 use crate::text::{Detokenizer, StopStrings, tool_calls};
 
 /// Prompt tokens computed in one piece; between pieces the engine sees that a reader has gone.
@@ -78,7 +78,15 @@ fn generate(
         logits = sequence.feed(chunk)?;
     }
 
-    let mut sampler = Sampler::new(sampling, &model.eos);
+    let mut sampler = Sampler::new(
+        sampling,
+        &Sequence {
+            prompt: &prompt,
+            cached: 0,
+            eos: &model.eos,
+            newline: &model.newline,
+        },
+    );
     let mut text = Text::new(model, sampling);
     let mut generated = 0;
     let reason = loop {

@@ -10,5 +10,6 @@ mod commands;
 mod goldens;
 mod layers;
 mod run;
+mod sampler_goldens;
 mod scenarios;
 mod support;
