@@ -18,6 +18,7 @@ pub use sampling::{
     DEFAULT_CONTEXT_SIZE, DEFAULT_MAX_TOKENS, SamplingError, SamplingParams, SamplingSettings,
 };
 pub use semantics::{
-    Categorical, EndOfSequence, Profile, Semantics, TopP, UnknownSemantics, Window,
+    Categorical, CompiledConstants, EndOfSequence, Profile, Semantics, TopP, UnknownSemantics,
+    Window,
 };
 pub use transcript::{Conversation, Exchange, ToolResult, Transcript, TranscriptError};

@@ -15,6 +15,7 @@
 //! | presence and frequency penalty | yes | not there | yes | yes |
 //! | `top_p` | mass above | mass below | mass below | mass above |
 //! | draw | inverse CDF | Gumbel-max | Gumbel-max | inverse CDF |
+//! | constants of compiled functions | exact | 7 digits | 7 digits | exact |
 //!
 //! All four agree on the rest: the order of processors and filters, a default window of 20, and a
 //! window of 0, which means everything (`tokens[-0:]` in Python is the whole list).
@@ -101,6 +102,18 @@ pub enum Categorical {
     InverseCdf,
 }
 
+/// How exactly a constant reaches the compiled functions of a sampler. mlx-lm compiles its filters
+/// and the draw, and MLX writes the source of compiled kernels with constants in decimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompiledConstants {
+    /// With seven digits, which are not enough for an f32: 1/0.7 becomes 1.428571, and the divisor
+    /// of random words becomes 4294967000 (mlx up to 0.32.0, `backend/common/compiled.h`,
+    /// `print_float_constant`).
+    SevenDigits,
+    /// With the nine digits that an f32 needs (mlx 0.32.4, the same function).
+    Exact,
+}
+
 /// One row of choices.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Profile {
@@ -127,6 +140,8 @@ pub struct Profile {
     pub top_p: TopP,
     /// How a token is drawn.
     pub categorical: Categorical,
+    /// How exact the constants of filters and draws are.
+    pub constants: CompiledConstants,
 }
 
 const LOOPWATCH: Profile = Profile {
@@ -139,6 +154,7 @@ const LOOPWATCH: Profile = Profile {
     additive_penalties: true,
     top_p: TopP::MassAbove,
     categorical: Categorical::InverseCdf,
+    constants: CompiledConstants::Exact,
 };
 
 const MLX_LM_0_28_3: Profile = Profile {
@@ -151,6 +167,7 @@ const MLX_LM_0_28_3: Profile = Profile {
     additive_penalties: false,
     top_p: TopP::MassBelow,
     categorical: Categorical::GumbelMax,
+    constants: CompiledConstants::SevenDigits,
 };
 
 const MLX_LM_0_31_3: Profile = Profile {
@@ -163,6 +180,7 @@ const MLX_LM_0_31_3: Profile = Profile {
     additive_penalties: true,
     top_p: TopP::MassBelow,
     categorical: Categorical::GumbelMax,
+    constants: CompiledConstants::SevenDigits,
 };
 
 const MLX_LM_0_32_2: Profile = Profile {
@@ -175,6 +193,7 @@ const MLX_LM_0_32_2: Profile = Profile {
     additive_penalties: true,
     top_p: TopP::MassAbove,
     categorical: Categorical::InverseCdf,
+    constants: CompiledConstants::Exact,
 };
 
 impl Semantics {

@@ -5,14 +5,14 @@
 
 use std::cmp::Ordering;
 
-use super::numerics::{exp, maximum, softmax};
-use crate::generation::TopP;
+use super::numerics::{constant, exp, maximum, softmax};
+use crate::generation::{CompiledConstants, Profile, TopP};
 
-/// Keeps the likeliest tokens with a mass of about `p`, by the given rule.
-pub fn top_p(logprobs: &mut [f32], p: f64, rule: TopP) {
-    match rule {
-        TopP::MassAbove => mass_above(logprobs, p as f32),
-        TopP::MassBelow => mass_below(logprobs, (1.0 - p) as f32),
+/// Keeps the likeliest tokens with a mass of about `p`, by the rule of the profile.
+pub fn top_p(logprobs: &mut [f32], p: f64, profile: &Profile) {
+    match profile.top_p {
+        TopP::MassAbove => mass_above(logprobs, constant(p, profile.constants)),
+        TopP::MassBelow => mass_below(logprobs, constant(1.0 - p, profile.constants)),
     }
 }
 
@@ -52,16 +52,16 @@ fn mass_below(logprobs: &mut [f32], rest: f32) {
 }
 
 /// Keeps tokens at least `p` times as likely as the likeliest.
-pub fn min_p(logprobs: &mut [f32], p: f64) {
+pub fn min_p(logprobs: &mut [f32], p: f64, constants: CompiledConstants) {
     let max = maximum(logprobs);
-    remove_below(logprobs, max + libm::log(p) as f32);
+    remove_below(logprobs, max + constant(libm::log(p), constants));
 }
 
 /// Removes the tokens more likely than the least likely one whose probability is above
 /// `threshold`; `exempt` ones stay. Whether a step does this at all is drawn by the caller.
-pub fn xtc(logprobs: &mut [f32], threshold: f64, exempt: &[u32]) {
+pub fn xtc(logprobs: &mut [f32], threshold: f64, exempt: &[u32], constants: CompiledConstants) {
     let probabilities = softmax(logprobs);
-    let threshold = threshold as f32;
+    let threshold = constant(threshold, constants);
     let least = probabilities
         .iter()
         .copied()
@@ -111,6 +111,9 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::generation::Semantics;
+
+    const EXACT: CompiledConstants = CompiledConstants::Exact;
 
     fn kept(probabilities: &[f32], filter: impl Fn(&mut [f32])) -> Vec<usize> {
         let mut logprobs: Vec<f32> = probabilities.iter().map(|p| p.ln()).collect();
@@ -126,21 +129,24 @@ mod tests {
     #[case(0.9, &[0, 1, 2, 3])]
     #[case(1e-6, &[0])]
     fn top_p_keeps_the_smallest_sufficient_set(#[case] p: f64, #[case] expected: &[usize]) {
-        let filter = |l: &mut [f32]| top_p(l, p, TopP::MassAbove);
+        let filter = |l: &mut [f32]| top_p(l, p, Semantics::Loopwatch.profile());
         assert_eq!(kept(&[0.5, 0.1, 0.3, 0.1], filter), expected);
     }
 
     #[rstest]
-    #[case(TopP::MassAbove, &[0, 1, 2, 3])]
-    #[case(TopP::MassBelow, &[0, 3])]
-    fn the_rules_of_top_p_differ_on_ties(#[case] rule: TopP, #[case] expected: &[usize]) {
-        let filter = |l: &mut [f32]| top_p(l, 0.5, rule);
+    #[case(Semantics::MlxLm0_32_2, &[0, 1, 2, 3])]
+    #[case(Semantics::MlxLm0_31_3, &[0, 3])]
+    fn the_rules_of_top_p_differ_on_ties(#[case] rule: Semantics, #[case] expected: &[usize]) {
+        let filter = |l: &mut [f32]| top_p(l, 0.5, rule.profile());
         assert_eq!(kept(&[0.4, 0.2, 0.2, 0.2], filter), expected);
     }
 
     #[test]
     fn min_p_compares_with_the_likeliest() {
-        assert_eq!(kept(&[0.5, 0.04, 0.4, 0.06], |l| min_p(l, 0.1)), [0, 2, 3]);
+        assert_eq!(
+            kept(&[0.5, 0.04, 0.4, 0.06], |l| min_p(l, 0.1, EXACT)),
+            [0, 2, 3]
+        );
     }
 
     #[rstest]
@@ -153,7 +159,7 @@ mod tests {
         #[case] exempt: &[u32],
         #[case] expected: &[usize],
     ) {
-        let filter = |l: &mut [f32]| xtc(l, threshold, exempt);
+        let filter = |l: &mut [f32]| xtc(l, threshold, exempt, EXACT);
         assert_eq!(kept(&[0.4, 0.3, 0.2, 0.1], filter), expected);
     }
 
@@ -172,10 +178,10 @@ mod tests {
         ) {
             crate::sampling::numerics::log_softmax(&mut logprobs);
             let filters: [&dyn Fn(&mut [f32]); 5] = [
-                &|l| top_p(l, p, TopP::MassAbove),
-                &|l| top_p(l, p, TopP::MassBelow),
-                &|l| min_p(l, p),
-                &|l| xtc(l, p / 2.0, &[]),
+                &|l| top_p(l, p, Semantics::MlxLm0_32_2.profile()),
+                &|l| top_p(l, p, Semantics::MlxLm0_31_3.profile()),
+                &|l| min_p(l, p, EXACT),
+                &|l| xtc(l, p / 2.0, &[], EXACT),
                 &|l| top_k(l, k),
             ];
             for filter in filters {

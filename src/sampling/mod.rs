@@ -22,7 +22,7 @@ pub use penalties::Penalties;
 pub use rng::Rng;
 
 use crate::generation::{EndOfSequence, Profile, SamplingParams, Token};
-use numerics::log_softmax;
+use numerics::{constant, log_softmax};
 
 /// What a sampler has to know about the sequence that it continues.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,7 +63,7 @@ impl Sampler {
         };
         Self {
             penalties: Penalties::new(params, never_penalised),
-            rng: Rng::seeded(params.seed.unwrap_or(0)),
+            rng: Rng::seeded(params.seed.unwrap_or(0), profile),
             params: params.clone(),
             history: window.of_prompt(sequence.prompt, sequence.cached).to_vec(),
             xtc_exempt: [sequence.newline, sequence.eos].concat(),
@@ -97,25 +97,31 @@ impl Sampler {
         let mut kept = logprobs.to_vec();
         self.filter(&mut kept, profile);
         // Python divides in f64, and MLX narrows the quotient.
-        let inverse = (1.0 / self.params.temperature) as f32;
+        let inverse = constant(1.0 / self.params.temperature, profile.constants);
         for value in &mut kept {
             *value *= inverse;
         }
-        self.rng.categorical(&kept, profile.categorical)
+        self.rng.categorical(&kept)
     }
 
     /// The filters see the distribution at temperature 1, whatever the temperature.
     fn filter(&mut self, kept: &mut [f32], profile: &Profile) {
         let params = &self.params;
         if params.top_p > 0.0 && params.top_p < 1.0 {
-            top_p(kept, params.top_p, profile.top_p);
+            top_p(kept, params.top_p, profile);
         }
         if params.min_p > 0.0 {
-            min_p(kept, params.min_p);
+            min_p(kept, params.min_p, profile.constants);
         }
         // Each step draws, whether XTC then applies or not.
-        if params.xtc_probability > 0.0 && self.rng.uniform() <= params.xtc_probability as f32 {
-            xtc(kept, params.xtc_threshold, &self.xtc_exempt);
+        let probability = constant(params.xtc_probability, profile.constants);
+        if params.xtc_probability > 0.0 && self.rng.uniform() <= probability {
+            xtc(
+                kept,
+                params.xtc_threshold,
+                &self.xtc_exempt,
+                profile.constants,
+            );
         }
         if params.top_k > 0 {
             top_k(kept, params.top_k);

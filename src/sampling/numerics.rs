@@ -7,6 +7,21 @@
 //! of the platform. MLX on ARM and on Metal sums several lanes at a time and can differ in the
 //! last bits.
 
+use crate::generation::CompiledConstants;
+
+/// A constant as a compiled function of MLX sees it.
+pub(super) fn constant(value: f64, constants: CompiledConstants) -> f32 {
+    let narrowed = value as f32;
+    match constants {
+        CompiledConstants::Exact => narrowed,
+        // The text is read back as an f64 and narrowed, as a C++ compiler does.
+        CompiledConstants::SevenDigits => match format!("{narrowed:.6e}").parse::<f64>() {
+            Ok(read) => read as f32,
+            Err(_) => narrowed,
+        },
+    }
+}
+
 /// `e^x` by a polynomial of degree 6 for the fraction of `x·log2(e)` (`backend/cpu/simd/math.h`,
 /// `exp`). Infinite above 88, and 0 below -88.
 pub(super) fn exp(x: f32) -> f32 {
@@ -153,6 +168,17 @@ mod tests {
         assert_eq!(log(1.0), 0.0);
         assert_eq!(log(f32::INFINITY), f32::INFINITY);
         assert!(log(-1.0).is_nan() && log(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn seven_digits_are_not_enough_for_an_f32() {
+        let seven = |value| constant(value, CompiledConstants::SevenDigits);
+        assert_eq!(seven(1.0 / 0.7), 1.428_571);
+        assert_ne!(seven(1.0 / 0.7), (1.0 / 0.7) as f32);
+        assert_eq!(seven(4_294_967_295.0), 4_294_967_000.0);
+        assert_eq!(seven(0.5), 0.5);
+        assert_eq!(seven(f64::NEG_INFINITY), f32::NEG_INFINITY);
+        assert_eq!(constant(0.1, CompiledConstants::Exact), 0.1);
     }
 
     proptest! {

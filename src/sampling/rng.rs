@@ -4,34 +4,58 @@
 //! draw splits the key into the next state and the key to use.
 
 use super::argmax;
-use super::numerics::{exp, log, maximum};
-use crate::generation::Categorical;
+use super::numerics::{constant, exp, log, maximum};
+use crate::generation::{Categorical, CompiledConstants, Profile};
 
 /// A stream of draws.
 #[derive(Debug, Clone)]
 pub struct Rng {
     key: [u32; 2],
+    method: Categorical,
+    scale: Scale,
+}
+
+/// How a random word becomes a number from 0 to below 1.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    divisor: f32,
+    most: f32,
+}
+
+impl Scale {
+    fn new(constants: CompiledConstants) -> Self {
+        Self {
+            divisor: constant(f64::from(u32::MAX), constants),
+            most: constant(f64::from(1.0f32.next_down()), constants),
+        }
+    }
+
+    fn uniform(self, word: u32) -> f32 {
+        (word as f32 / self.divisor).min(self.most)
+    }
 }
 
 impl Rng {
-    /// The stream of a seed.
+    /// The stream of a seed, drawn from as the profile says.
     #[must_use]
-    pub fn seeded(seed: u64) -> Self {
+    pub fn seeded(seed: u64, profile: &Profile) -> Self {
         Self {
             key: [(seed >> 32) as u32, seed as u32],
+            method: profile.categorical,
+            scale: Scale::new(profile.constants),
         }
     }
 
     /// A number from 0 to just below 1.
     pub fn uniform(&mut self) -> f32 {
         let key = self.next_key();
-        uniform_of(threefry(key, [0, 0])[0])
+        self.scale.uniform(threefry(key, [0, 0])[0])
     }
 
     /// An index drawn with probability proportional to the exponential of its log-weight.
     /// Weights of negative infinity are never drawn, unless all are.
-    pub fn categorical(&mut self, log_weights: &[f32], method: Categorical) -> u32 {
-        match method {
+    pub fn categorical(&mut self, log_weights: &[f32]) -> u32 {
+        match self.method {
             Categorical::InverseCdf => self.inverse_cdf(log_weights),
             Categorical::GumbelMax => self.gumbel_max(log_weights),
         }
@@ -66,7 +90,7 @@ impl Rng {
 
     /// The first of the greatest `l - ln(-ln u)`, each with its own uniform number.
     fn gumbel_max(&mut self, log_weights: &[f32]) -> u32 {
-        let mut noisy = words(self.next_key(), log_weights.len());
+        let mut noisy = uniforms(self.next_key(), log_weights.len(), self.scale);
         for (value, log_weight) in noisy.iter_mut().zip(log_weights) {
             *value = -log(-log(*value)) + log_weight;
         }
@@ -84,23 +108,19 @@ impl Rng {
 
 /// `count` uniform numbers of one key. Counter `i` goes with counter `i + half`; an odd count
 /// leaves the word in the middle to itself.
-fn words(key: [u32; 2], count: usize) -> Vec<f32> {
+fn uniforms(key: [u32; 2], count: usize, scale: Scale) -> Vec<f32> {
     let half = count / 2;
     let odd = count % 2;
-    let mut uniforms = vec![0.0; count];
+    let mut drawn = vec![0.0; count];
     for i in 0..half {
         let [low, high] = threefry(key, [i as u32, (i + half + odd) as u32]);
-        uniforms[i] = uniform_of(low);
-        uniforms[i + half + odd] = uniform_of(high);
+        drawn[i] = scale.uniform(low);
+        drawn[i + half + odd] = scale.uniform(high);
     }
     if odd == 1 {
-        uniforms[half] = uniform_of(threefry(key, [half as u32, 0])[0]);
+        drawn[half] = scale.uniform(threefry(key, [half as u32, 0])[0]);
     }
-    uniforms
-}
-
-fn uniform_of(word: u32) -> f32 {
-    (word as f32 / u32::MAX as f32).min(1.0f32.next_down())
+    drawn
 }
 
 /// Threefry-2x32 with 20 rounds (Salmon et al. 2011).
@@ -129,6 +149,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::generation::Semantics;
 
     #[test]
     fn threefry_agrees_with_the_published_vectors() {
@@ -146,13 +167,13 @@ mod tests {
 
     #[rstest]
     fn draws_follow_the_weights(
-        #[values(Categorical::InverseCdf, Categorical::GumbelMax)] method: Categorical,
+        #[values(Semantics::MlxLm0_31_3, Semantics::MlxLm0_32_2)] semantics: Semantics,
     ) {
-        let mut rng = Rng::seeded(42);
+        let mut rng = Rng::seeded(42, semantics.profile());
         let log_weights = [0.5f32.ln(), f32::NEG_INFINITY, 0.2f32.ln(), 0.3f32.ln()];
         let mut counts = [0u32; 4];
         for _ in 0..20_000 {
-            counts[rng.categorical(&log_weights, method) as usize] += 1;
+            counts[rng.categorical(&log_weights) as usize] += 1;
         }
         assert_eq!(counts[1], 0);
         // Five standard deviations of a binomial count with n = 20,000.
@@ -164,8 +185,9 @@ mod tests {
 
     #[test]
     fn the_largest_uniform_number_draws_the_last_token_with_weight() {
+        let scale = Scale::new(CompiledConstants::Exact);
         for total in [1.0f32, 1.5, 2.0, 3.0, 1000.0, 16_777_215.0] {
-            assert!(uniform_of(u32::MAX) * total < total);
+            assert!(scale.uniform(u32::MAX) * total < total);
         }
     }
 }

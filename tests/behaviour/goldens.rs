@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use loopwatch::generation::{SamplingSettings, TopP};
+use loopwatch::generation::{SamplingSettings, Semantics};
 use loopwatch::sampling::{Penalties, min_p, top_k, top_p};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -207,13 +207,14 @@ struct Filters {
 
 #[test]
 fn filters_keep_the_tokens_that_mlx_lm_keeps() {
+    let profile = Semantics::MlxLm0_32_2.profile();
     for entry in entries::<Filtered>("filters.json") {
         let mut logprobs = entry.logprobs.clone();
         if let Some(p) = entry.parameters.top_p.filter(|p| *p < 1.0) {
-            top_p(&mut logprobs, p, TopP::MassAbove);
+            top_p(&mut logprobs, p, profile);
         }
         if let Some(p) = entry.parameters.min_p {
-            min_p(&mut logprobs, p);
+            min_p(&mut logprobs, p, profile.constants);
         }
         if let Some(k) = entry.parameters.top_k {
             top_k(&mut logprobs, k);

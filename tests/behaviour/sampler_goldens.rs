@@ -118,7 +118,7 @@ fn digest(block: &[u32]) -> String {
 }
 
 #[rstest]
-#[case("0.28.3", Semantics::MlxLm0_28_3, 18)]
+#[case("0.28.3", Semantics::MlxLm0_28_3, 17)]
 #[case("0.31.3", Semantics::MlxLm0_31_3, 20)]
 #[case("0.32.2", Semantics::MlxLm0_32_2, 20)]
 // Without a prompt and an end of sequence, ours is mlx-lm 0.32.2 to the bit.
@@ -133,4 +133,136 @@ fn ten_thousand_draws_are_those_of_mlx_lm(
     file.entries
         .par_iter()
         .for_each(|entry| entry.check(&file, semantics));
+}
+
+/// Answers of a model that repeats a loop of `period` tokens for ever, with the end of sequence
+/// close behind: its logit is 0.97 of the loop's, so a penalty above 1.031 lets it win.
+struct ScriptedLoop {
+    period: u32,
+    seed: Option<u64>,
+    /// How much of the prompt came from a cache.
+    cached: usize,
+}
+
+const MOST: usize = 200;
+/// `<|im_end|>` of a chat template: the model's end of sequence.
+const END: u32 = 100;
+
+/// A prompt as a chat template writes it: the end of the user's turn is the ninth token from its
+/// end, as in the prompts of the recorded table.
+fn chat_prompt() -> Vec<u32> {
+    let mut prompt: Vec<u32> = (101..141).collect();
+    prompt[11] = END;
+    prompt[40 - 9] = END;
+    prompt
+}
+
+impl ScriptedLoop {
+    fn unseeded(period: u32) -> Self {
+        Self {
+            period,
+            seed: None,
+            cached: 0,
+        }
+    }
+
+    /// Generated tokens, the end included; 200 is never.
+    fn length(&self, semantics: Semantics, penalty: Option<f64>, context_size: usize) -> usize {
+        let settings = SamplingSettings {
+            semantics: Some(semantics),
+            seed: self.seed,
+            repetition_penalty: penalty,
+            repetition_context_size: Some(context_size),
+            ..SamplingSettings::default()
+        };
+        let prompt = chat_prompt();
+        let sequence = Sequence {
+            prompt: &prompt,
+            cached: self.cached,
+            eos: &[END],
+            ..Sequence::default()
+        };
+        let mut sampler = Sampler::new(&settings.resolve().expect("in range"), &sequence);
+        for generated in 0..MOST {
+            let mut logits = vec![0.0; 160];
+            logits[generated % self.period as usize] = 10.0;
+            logits[END as usize] = 9.7;
+            if sampler.sample(&mut logits, 0).id == END {
+                return generated + 1;
+            }
+        }
+        MOST
+    }
+}
+
+/// The table was recorded with the servers of mlx-lm; the columns are a window of 20, 64 and 0.
+#[rstest]
+// Without a seed, 0.31.3 and 0.32.2 look at the whole prompt, so the end is penalised with it.
+#[case(Semantics::MlxLm0_32_2, 1, [13, 57, 200])]
+#[case(Semantics::MlxLm0_32_2, 5, [13, 57, 200])]
+#[case(Semantics::MlxLm0_32_2, 19, [20, 57, 200])]
+#[case(Semantics::MlxLm0_32_2, 20, [21, 57, 200])]
+#[case(Semantics::MlxLm0_32_2, 21, [200, 57, 200])]
+#[case(Semantics::MlxLm0_32_2, 30, [200, 57, 200])]
+#[case(Semantics::MlxLm0_31_3, 1, [13, 57, 200])]
+#[case(Semantics::MlxLm0_31_3, 5, [13, 57, 200])]
+#[case(Semantics::MlxLm0_31_3, 19, [20, 57, 200])]
+#[case(Semantics::MlxLm0_31_3, 20, [21, 57, 200])]
+#[case(Semantics::MlxLm0_31_3, 21, [200, 57, 200])]
+#[case(Semantics::MlxLm0_31_3, 30, [200, 57, 200])]
+#[case(Semantics::MlxLm0_28_3, 1, [2, 2, 2])]
+#[case(Semantics::MlxLm0_28_3, 5, [6, 6, 6])]
+#[case(Semantics::MlxLm0_28_3, 19, [20, 20, 20])]
+#[case(Semantics::MlxLm0_28_3, 20, [21, 21, 21])]
+#[case(Semantics::MlxLm0_28_3, 21, [200, 22, 22])]
+#[case(Semantics::MlxLm0_28_3, 30, [200, 31, 31])]
+// Ours never penalises the end, so a loop lasts one period, if the window holds one.
+#[case(Semantics::Loopwatch, 1, [2, 2, 2])]
+#[case(Semantics::Loopwatch, 5, [6, 6, 6])]
+#[case(Semantics::Loopwatch, 19, [20, 20, 20])]
+#[case(Semantics::Loopwatch, 20, [21, 21, 21])]
+#[case(Semantics::Loopwatch, 21, [200, 22, 22])]
+#[case(Semantics::Loopwatch, 30, [200, 31, 31])]
+fn the_scripted_loop_lasts_as_long_as_under_each_version(
+    #[case] semantics: Semantics,
+    #[case] period: u32,
+    #[case] with_penalty: [usize; 3],
+) {
+    let scripted = ScriptedLoop::unseeded(period);
+    let lengths = [20, 64, 0].map(|size| scripted.length(semantics, Some(1.05), size));
+    assert_eq!(lengths, with_penalty);
+    for weak in [1.0, 1.03] {
+        for size in [20, 64, 0] {
+            assert_eq!(scripted.length(semantics, Some(weak), size), MOST);
+        }
+    }
+    // Nobody sets a penalty: off in mlx-lm, 1.05 in ours.
+    let by_default = match semantics {
+        Semantics::Loopwatch => with_penalty,
+        _ => [MOST; 3],
+    };
+    let lengths = [20, 64, 0].map(|size| scripted.length(semantics, None, size));
+    assert_eq!(lengths, by_default);
+}
+
+/// A seed takes mlx-lm's server off its batched path: 0.31.3 then shows the processors only the
+/// last prompt token, and 0.32.2 the part of the prompt that no cache had.
+#[rstest]
+#[case(Semantics::MlxLm0_31_3, 0, [2, 2, 2])]
+#[case(Semantics::MlxLm0_32_2, 0, [13, 57, 200])]
+#[case(Semantics::MlxLm0_32_2, 39, [2, 2, 2])]
+#[case(Semantics::Loopwatch, 0, [2, 2, 2])]
+#[case(Semantics::Loopwatch, 39, [2, 2, 2])]
+fn a_seed_and_a_cached_prompt_change_the_window(
+    #[case] semantics: Semantics,
+    #[case] cached: usize,
+    #[case] expected: [usize; 3],
+) {
+    let scripted = ScriptedLoop {
+        period: 1,
+        seed: Some(7),
+        cached,
+    };
+    let lengths = [20, 64, 0].map(|size| scripted.length(semantics, Some(1.05), size));
+    assert_eq!(lengths, expected);
 }
