@@ -264,7 +264,8 @@ impl SamplingParams {
         let profile = self.semantics.profile();
         let penalty = self.repetition_penalty;
         let off = profile.zero_is_off && penalty == 0.0;
-        if !off && !(penalty > 0.0 && penalty <= 10.0) {
+        let valid = off || (penalty > 0.0 && penalty <= 10.0);
+        if !valid {
             let expected = "above 0 and at most 10 (1 switches it off)";
             return Err(refusal("repetition_penalty", penalty, expected));
         }

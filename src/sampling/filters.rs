@@ -177,7 +177,8 @@ mod tests {
             k in 1usize..200,
         ) {
             crate::sampling::numerics::log_softmax(&mut logprobs);
-            let filters: [&dyn Fn(&mut [f32]); 5] = [
+            type Filter<'a> = &'a dyn Fn(&mut [f32]);
+            let filters: [Filter<'_>; 5] = [
                 &|l| top_p(l, p, Semantics::MlxLm0_32_2.profile()),
                 &|l| top_p(l, p, Semantics::MlxLm0_31_3.profile()),
                 &|l| min_p(l, p, EXACT),

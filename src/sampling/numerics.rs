@@ -42,7 +42,7 @@ pub(super) fn exp(x: f32) -> f32 {
         6.931_472e-1,
         1.0,
     ];
-    let scaled = x * 1.442_695;
+    let scaled = x * std::f32::consts::LOG2_E;
     // MLX adds the one half in f64, where the sum is exact.
     let whole = (f64::from(scaled) + 0.5).floor() as f32;
     let fraction = scaled - whole;

@@ -10,6 +10,7 @@ use loopwatch::sampling::{Sampler, Sequence};
 use rayon::prelude::*;
 use rstest::rstest;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 #[derive(Deserialize)]
@@ -36,9 +37,9 @@ struct Entry {
     blocks: String,
 }
 
-fn read(version: &str) -> File {
-    let name = format!("tests/goldens/sampler-mlx-lm-{version}.json");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+fn read<T: DeserializeOwned>(name: &str) -> T {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let path = folder.join(name);
     let text = std::fs::read_to_string(path).expect("the golden file");
     serde_json::from_str(&text).expect("goldens")
 }
@@ -128,7 +129,7 @@ fn ten_thousand_draws_are_those_of_mlx_lm(
     #[case] semantics: Semantics,
     #[case] settings: usize,
 ) {
-    let file = read(version);
+    let file: File = read(&format!("sampler-mlx-lm-{version}.json"));
     assert_eq!((file.draws, file.entries.len()), (10_000, settings));
     file.entries
         .par_iter()
@@ -192,6 +193,54 @@ impl ScriptedLoop {
             }
         }
         MOST
+    }
+}
+
+#[derive(Deserialize)]
+struct Loops {
+    prompt: Vec<u32>,
+    entries: Vec<Cell>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cell {
+    seeded: bool,
+    cached: usize,
+    period: u32,
+    repetition_penalty: f64,
+    repetition_context_size: usize,
+    tokens: usize,
+}
+
+/// Each version of mlx-lm generated from the same scripted loop, on both of its paths.
+#[rstest]
+#[case("0.28.3", Semantics::MlxLm0_28_3, 108)]
+#[case("0.31.3", Semantics::MlxLm0_31_3, 162)]
+#[case("0.32.2", Semantics::MlxLm0_32_2, 162)]
+fn loops_last_as_long_as_mlx_lm_made_them(
+    #[case] version: &str,
+    #[case] semantics: Semantics,
+    #[case] cells: usize,
+) {
+    let loops: Loops = read(&format!("loops-mlx-lm-{version}.json"));
+    assert_eq!(loops.prompt, chat_prompt());
+    assert_eq!(loops.entries.len(), cells);
+    for cell in loops.entries {
+        let scripted = ScriptedLoop {
+            period: cell.period,
+            seed: cell.seeded.then_some(0),
+            cached: cell.cached,
+        };
+        let (penalty, size) = (cell.repetition_penalty, cell.repetition_context_size);
+        assert_eq!(
+            scripted.length(semantics, Some(penalty), size),
+            cell.tokens,
+            "period {}, penalty {penalty}, window {size}, seeded {}, cached {}",
+            cell.period,
+            cell.seeded,
+            cell.cached
+        );
     }
 }
 

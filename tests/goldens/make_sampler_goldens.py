@@ -1,7 +1,7 @@
 """Record which tokens mlx-lm draws: 10,000 of them for each sampler setting.
 
-Run it once for each pinned pair of versions; ``requirements-sampler.txt`` and
-the README beside this file name them. Each run writes one JSON file, named
+Run it once for each pinned pair of versions; the README beside this file names
+them. Each run writes one JSON file, named
 after the version of mlx-lm that it found.
 
 The logits are made by an integer formula that any language computes exactly,
