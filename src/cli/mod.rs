@@ -45,7 +45,7 @@ penalty and its window; NO_COLOR switches colours off; with CI set, snapshots ar
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
-    Generate(generate::Generate),
+    Generate(Box<generate::Generate>),
     Detect(detect::Detect),
     /// Make pending snapshots the references
     Accept(review::Review),

@@ -10,6 +10,7 @@ use super::exit::{Exit, Explained};
 use super::progress::Progress;
 use super::{available_threads, paths, provenance, sampling, summary};
 use crate::engine::{Engine, EngineOptions};
+use crate::generation::Semantics;
 use crate::model::ModelRef;
 use crate::plan::{self, Case, Filter, Overrides};
 use crate::record::{ModelProvenance, Record, RecordWriter, Summary};
@@ -32,6 +33,10 @@ pub(super) struct Run {
     /// Override a scenario field: model, sampling.… or limits.…; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Sampling of every scenario: loopwatch, mlx-lm-0.28.3, mlx-lm-0.31.3 or mlx-lm-0.32.2;
+    /// short for --set sampling.semantics=PROFILE
+    #[arg(long, value_name = "PROFILE")]
+    semantics: Option<Semantics>,
     /// Where snapshots are kept
     #[arg(long, value_name = "DIR", default_value = "snapshots")]
     snapshots: PathBuf,
@@ -59,7 +64,8 @@ Examples:
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let environment = sampling::environment()?;
-        let overrides = Overrides::parse(&self.set).map_err(Explained::usage)?;
+        let set = self.overrides();
+        let overrides = Overrides::parse(&set).map_err(Explained::usage)?;
         let cases = self.cases(&overrides, &environment)?;
         if cases.is_empty() {
             let filter = self.filter.as_deref().unwrap_or_default();
@@ -74,11 +80,11 @@ impl Run {
         let folder = paths::new_run_folder(&self.report)?;
         let variables = sampling::environment_as_text();
         // An overridden run is an experiment: its outputs are not meant to become references.
-        let experiment = !self.set.is_empty() || !variables.is_empty();
+        let experiment = !set.is_empty() || !variables.is_empty();
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,
-            &provenance::collect(threads, self.set.clone(), variables, models.clone()),
+            &provenance::collect(threads, set, variables, models.clone()),
         )?;
 
         let mut progress = Progress::start(&cases, &models);
@@ -103,6 +109,14 @@ impl Run {
         });
         summary::print(&record, &summary, &folder, &pending, write_pending)?;
         Ok(exit(&summary, stopped))
+    }
+
+    /// What is laid over every scenario, in the form of `--set`.
+    fn overrides(&self) -> Vec<String> {
+        let semantics = self
+            .semantics
+            .map(|name| format!("sampling.semantics={name}"));
+        self.set.iter().cloned().chain(semantics).collect()
     }
 
     fn cases(

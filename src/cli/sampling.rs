@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::exit::Explained;
-use crate::generation::SamplingSettings;
+use crate::generation::{SamplingSettings, Semantics};
 
 /// Environment variable for the repetition penalty.
 const PENALTY_VARIABLE: &str = "MLX_REPETITION_PENALTY";
@@ -14,37 +14,54 @@ const WINDOW_VARIABLE: &str = "MLX_REPETITION_CONTEXT_SIZE";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(super) struct SamplingFlags {
+    /// Whose sampling to follow: loopwatch, mlx-lm-0.28.3, mlx-lm-0.31.3 or mlx-lm-0.32.2
+    /// [default: loopwatch]
+    #[arg(long, value_name = "PROFILE")]
+    semantics: Option<Semantics>,
     /// 0 is greedy [default: 0]
     #[arg(long, value_name = "T")]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Keep the likeliest tokens with this much mass [default: 1, off]
     #[arg(long, value_name = "P")]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     /// Keep this many likeliest tokens [default: 0, off]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Drop tokens less likely than this share of the likeliest [default: 0, off]
     #[arg(long, value_name = "P")]
-    min_p: Option<f32>,
+    min_p: Option<f64>,
+    /// Drop the top choices of a step with this probability [default: 0, off]
+    #[arg(long, value_name = "P")]
+    xtc_probability: Option<f64>,
+    /// Probability above which a token is a top choice [default: 0.1]
+    #[arg(long, value_name = "P")]
+    xtc_threshold: Option<f64>,
     /// Seed of the random numbers [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Most tokens to generate [default: 512]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
-    /// Penalty on recent tokens; 1 is off [default: 1.05, or MLX_REPETITION_PENALTY]
+    /// Penalty on recent tokens; 1 is off [default: MLX_REPETITION_PENALTY, or that of the
+    /// semantics, 1.05]
     #[arg(long, value_name = "P")]
-    repetition_penalty: Option<f32>,
-    /// Window of the penalties in generated tokens; 0 is the whole answer [default: 20, or
+    repetition_penalty: Option<f64>,
+    /// Window of that penalty in tokens of the answer; 0 is all of it [default: 20, or
     /// MLX_REPETITION_CONTEXT_SIZE]
     #[arg(long, value_name = "N")]
     repetition_context_size: Option<usize>,
     /// Subtracted once from each recent token's logit [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    presence_penalty: Option<f32>,
+    presence_penalty: Option<f64>,
+    /// Window of the presence penalty; 0 is the whole answer [default: 20]
+    #[arg(long, value_name = "N")]
+    presence_context_size: Option<usize>,
     /// Subtracted for each occurrence of a recent token [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    frequency_penalty: Option<f32>,
+    frequency_penalty: Option<f64>,
+    /// Window of the frequency penalty; 0 is the whole answer [default: 20]
+    #[arg(long, value_name = "N")]
+    frequency_context_size: Option<usize>,
     /// Add to a token's logit; repeatable
     #[arg(long, value_name = "ID=BIAS", value_parser = logit_bias)]
     logit_bias: Vec<(u32, f32)>,
@@ -60,16 +77,21 @@ impl SamplingFlags {
     /// What was given on the command line.
     pub(super) fn settings(&self) -> SamplingSettings {
         SamplingSettings {
+            semantics: self.semantics,
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
             min_p: self.min_p,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
             seed: self.seed,
             max_tokens: self.max_tokens,
             repetition_penalty: self.repetition_penalty,
             repetition_context_size: self.repetition_context_size,
             presence_penalty: self.presence_penalty,
+            presence_context_size: self.presence_context_size,
             frequency_penalty: self.frequency_penalty,
+            frequency_context_size: self.frequency_context_size,
             logit_bias: (!self.logit_bias.is_empty())
                 .then(|| self.logit_bias.iter().copied().collect()),
             stop: (!self.stop.is_empty()).then(|| self.stop.clone()),

@@ -15,6 +15,9 @@ pub struct LoadedModel {
     pub(super) tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
     pub(super) eos: Vec<u32>,
+    /// The ids of a line break as mlx-lm's server encodes it, with the special tokens that the
+    /// tokenizer adds (0.32.2, `server.py`, `_make_sampler`); empty without a tokenizer.
+    pub(super) newline: Vec<u32>,
 }
 
 impl std::fmt::Debug for LoadedModel {
@@ -42,6 +45,12 @@ impl LoadedModel {
             files.text("tokenizer_config.json")?.as_deref(),
         )
         .map_err(text_error("chat_template.jinja"))?;
+        let newline = match &tokenizer {
+            Some(tokenizer) => tokenizer
+                .encode("\n", true)
+                .map_err(text_error("tokenizer.json"))?,
+            None => Vec::new(),
+        };
         Ok(Self {
             name,
             description: decoder.description().to_owned(),
@@ -49,6 +58,7 @@ impl LoadedModel {
             tokenizer,
             template,
             eos: model::eos_token_ids(files)?,
+            newline,
         })
     }
 

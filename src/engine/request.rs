@@ -12,7 +12,7 @@ use super::{EngineError, Job, LoadedModel};
 use crate::backend::Backend;
 use crate::generation::{Event, EventKind, FinishReason, SamplingParams, Usage};
 use crate::model::{Decoder, Feed, Sequence};
-use crate::sampling::Sampler;
+use crate::sampling::{self, Sampler};
 
 /// Events that one step may bring: a token, tool calls, the finish. A reader that has less room
 /// than this makes its own request wait.
@@ -78,7 +78,17 @@ impl<'a, B: Backend> Running<'a, B> {
             output_tokens: 0,
         };
         let running = Self {
-            sampler: Sampler::new(&sampling, &model.eos),
+            sampler: Sampler::new(
+                &sampling,
+                &sampling::Sequence {
+                    prompt: &tokens,
+                    // What this engine remembers never shows, whatever the profile: a version
+                    // whose penalties depend on its cache is followed with a cold one.
+                    cached: 0,
+                    eos: &model.eos,
+                    newline: &model.newline,
+                },
+            ),
             answer: Some(Answer::new(model, &sampling)),
             sampling,
             top_logprobs: job.request.top_logprobs,

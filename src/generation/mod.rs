@@ -8,13 +8,17 @@ mod event;
 mod message;
 mod request;
 mod sampling;
+mod semantics;
 mod transcript;
 
 pub use event::{Event, EventKind, FinishReason, Token, Usage};
 pub use message::{Message, Role, ToolCall, ToolSpec};
 pub use request::{GenerateRequest, Prompt};
 pub use sampling::{
-    DEFAULT_MAX_TOKENS, DEFAULT_REPETITION_CONTEXT_SIZE, DEFAULT_REPETITION_PENALTY, SamplingError,
-    SamplingParams, SamplingSettings,
+    DEFAULT_CONTEXT_SIZE, DEFAULT_MAX_TOKENS, SamplingError, SamplingParams, SamplingSettings,
+};
+pub use semantics::{
+    Categorical, CompiledConstants, EndOfSequence, Profile, Semantics, TopP, UnknownSemantics,
+    Window,
 };
 pub use transcript::{Conversation, Exchange, ToolResult, Transcript, TranscriptError};

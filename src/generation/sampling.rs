@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Repetition penalty when nobody asks for another one.
-pub const DEFAULT_REPETITION_PENALTY: f32 = 1.05;
-/// Window of the penalties, in generated tokens, when nobody asks for another one.
-pub const DEFAULT_REPETITION_CONTEXT_SIZE: usize = 20;
+use super::Semantics;
+
+/// Window of each penalty, in tokens, when nobody asks for another one.
+pub const DEFAULT_CONTEXT_SIZE: usize = 20;
 /// Length limit when nobody asks for another one.
 pub const DEFAULT_MAX_TOKENS: usize = 512;
 
@@ -20,38 +20,57 @@ pub const DEFAULT_MAX_TOKENS: usize = 512;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingSettings {
+    /// Whose semantics to follow: `loopwatch` (default), or a version of mlx-lm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub semantics: Option<Semantics>,
     /// 0 is greedy; otherwise log-probabilities are divided by it. Range 0 to 10, default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// Keep the smallest set of likeliest tokens with at least this mass. Range above 0 to 1,
     /// default 1 (off).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f32>,
+    pub top_p: Option<f64>,
     /// Keep this many likeliest tokens; 0 is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_k: Option<usize>,
     /// Drop tokens less likely than this share of the likeliest one. Range 0 to 1, default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_p: Option<f32>,
-    /// Seed of the random numbers, default 0.
+    pub min_p: Option<f64>,
+    /// Probability that a step drops all tokens above `xtc_threshold` but the least likely of
+    /// them. Range 0 to 1, default 0 (off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xtc_probability: Option<f64>,
+    /// Probability above which `xtc_probability` drops tokens. Range 0 to 0.5; the default is
+    /// that of the semantics, 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xtc_threshold: Option<f64>,
+    /// Seed of the random numbers, default 0. Under the semantics of mlx-lm, a request with a
+    /// seed also takes another path than one without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Most tokens to generate, at least 1, default 512.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
-    /// Divide positive and multiply negative logits of recent tokens. Range above 0 to 10,
-    /// default 1.05; 1 is off.
+    /// Divide positive and multiply negative logits of recent tokens. Range above 0 to 10; 1 is
+    /// off, and 0 too under the semantics of mlx-lm. The default is that of the semantics, 1.05.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub repetition_penalty: Option<f32>,
-    /// Window of all three penalties, in generated tokens. Default 20; 0 means the whole answer.
+    pub repetition_penalty: Option<f64>,
+    /// Window of the repetition penalty, in tokens. Default 20; 0 means everything. Which tokens
+    /// are looked at is a choice of the semantics; by default, those of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition_context_size: Option<usize>,
     /// Subtracted once from each recent token's logit. Range -10 to 10, default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub presence_penalty: Option<f32>,
+    pub presence_penalty: Option<f64>,
+    /// Window of the presence penalty. Default 20; 0 means everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_context_size: Option<usize>,
     /// Subtracted from a recent token's logit for each occurrence. Range -10 to 10, default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub frequency_penalty: Option<f32>,
+    pub frequency_penalty: Option<f64>,
+    /// Window of the frequency penalty. Default 20; 0 means everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency_context_size: Option<usize>,
     /// Added to the logit of a token id. Range -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logit_bias: Option<BTreeMap<u32, f32>>,
@@ -79,32 +98,51 @@ pub struct SamplingError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplingParams {
+    /// See [`SamplingSettings::semantics`].
+    #[serde(default)]
+    pub semantics: Semantics,
     /// See [`SamplingSettings::temperature`].
-    pub temperature: f32,
+    pub temperature: f64,
     /// See [`SamplingSettings::top_p`].
-    pub top_p: f32,
+    pub top_p: f64,
     /// See [`SamplingSettings::top_k`].
     pub top_k: usize,
     /// See [`SamplingSettings::min_p`].
-    pub min_p: f32,
-    /// See [`SamplingSettings::seed`].
-    pub seed: u64,
+    pub min_p: f64,
+    /// See [`SamplingSettings::xtc_probability`].
+    #[serde(default)]
+    pub xtc_probability: f64,
+    /// See [`SamplingSettings::xtc_threshold`].
+    #[serde(default)]
+    pub xtc_threshold: f64,
+    /// See [`SamplingSettings::seed`]; `None` draws as 0 does.
+    pub seed: Option<u64>,
     /// See [`SamplingSettings::max_tokens`].
     pub max_tokens: usize,
     /// See [`SamplingSettings::repetition_penalty`].
-    pub repetition_penalty: f32,
+    pub repetition_penalty: f64,
     /// See [`SamplingSettings::repetition_context_size`].
     pub repetition_context_size: usize,
     /// See [`SamplingSettings::presence_penalty`].
-    pub presence_penalty: f32,
+    pub presence_penalty: f64,
+    /// See [`SamplingSettings::presence_context_size`].
+    #[serde(default = "default_context_size")]
+    pub presence_context_size: usize,
     /// See [`SamplingSettings::frequency_penalty`].
-    pub frequency_penalty: f32,
+    pub frequency_penalty: f64,
+    /// See [`SamplingSettings::frequency_context_size`].
+    #[serde(default = "default_context_size")]
+    pub frequency_context_size: usize,
     /// See [`SamplingSettings::logit_bias`].
     pub logit_bias: BTreeMap<u32, f32>,
     /// See [`SamplingSettings::stop`].
     pub stop: Vec<String>,
     /// See [`SamplingSettings::ignore_eos`].
     pub ignore_eos: bool,
+}
+
+fn default_context_size() -> usize {
+    DEFAULT_CONTEXT_SIZE
 }
 
 impl SamplingSettings {
@@ -115,10 +153,13 @@ impl SamplingSettings {
             over.clone().or_else(|| base.clone())
         }
         Self {
+            semantics: pick(&self.semantics, &over.semantics),
             temperature: pick(&self.temperature, &over.temperature),
             top_p: pick(&self.top_p, &over.top_p),
             top_k: pick(&self.top_k, &over.top_k),
             min_p: pick(&self.min_p, &over.min_p),
+            xtc_probability: pick(&self.xtc_probability, &over.xtc_probability),
+            xtc_threshold: pick(&self.xtc_threshold, &over.xtc_threshold),
             seed: pick(&self.seed, &over.seed),
             max_tokens: pick(&self.max_tokens, &over.max_tokens),
             repetition_penalty: pick(&self.repetition_penalty, &over.repetition_penalty),
@@ -127,60 +168,51 @@ impl SamplingSettings {
                 &over.repetition_context_size,
             ),
             presence_penalty: pick(&self.presence_penalty, &over.presence_penalty),
+            presence_context_size: pick(&self.presence_context_size, &over.presence_context_size),
             frequency_penalty: pick(&self.frequency_penalty, &over.frequency_penalty),
+            frequency_context_size: pick(
+                &self.frequency_context_size,
+                &over.frequency_context_size,
+            ),
             logit_bias: pick(&self.logit_bias, &over.logit_bias),
             stop: pick(&self.stop, &over.stop),
             ignore_eos: pick(&self.ignore_eos, &over.ignore_eos),
         }
     }
 
-    /// Fills in the defaults and checks every range.
+    /// Fills in the defaults, those of the semantics among them, and checks every range.
     ///
     /// # Errors
     /// The first field out of range, by name.
     pub fn resolve(&self) -> Result<SamplingParams, SamplingError> {
+        let semantics = self.semantics.unwrap_or_default();
+        let profile = semantics.profile();
+        let or = |value: Option<f64>, default| value.unwrap_or(default);
+        let window = |size: Option<usize>| size.unwrap_or(DEFAULT_CONTEXT_SIZE);
         let params = SamplingParams {
-            temperature: in_range("temperature", self.temperature.unwrap_or(0.0), 0.0..=10.0)?,
-            top_p: positive_up_to_one(self.top_p.unwrap_or(1.0))?,
+            semantics,
+            temperature: or(self.temperature, 0.0),
+            top_p: or(self.top_p, 1.0),
             top_k: self.top_k.unwrap_or(0),
-            min_p: in_range("min_p", self.min_p.unwrap_or(0.0), 0.0..=1.0)?,
-            seed: self.seed.unwrap_or(0),
+            min_p: or(self.min_p, 0.0),
+            xtc_probability: or(self.xtc_probability, 0.0),
+            xtc_threshold: or(self.xtc_threshold, profile.default_xtc_threshold),
+            seed: self.seed,
             max_tokens: self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
-            repetition_penalty: self.checked_repetition_penalty()?,
-            repetition_context_size: self
-                .repetition_context_size
-                .unwrap_or(DEFAULT_REPETITION_CONTEXT_SIZE),
-            presence_penalty: in_range(
-                "presence_penalty",
-                self.presence_penalty.unwrap_or(0.0),
-                -10.0..=10.0,
-            )?,
-            frequency_penalty: in_range(
-                "frequency_penalty",
-                self.frequency_penalty.unwrap_or(0.0),
-                -10.0..=10.0,
-            )?,
+            repetition_penalty: or(self.repetition_penalty, profile.default_repetition_penalty),
+            repetition_context_size: window(self.repetition_context_size),
+            presence_penalty: or(self.presence_penalty, 0.0),
+            presence_context_size: window(self.presence_context_size),
+            frequency_penalty: or(self.frequency_penalty, 0.0),
+            frequency_context_size: window(self.frequency_context_size),
             logit_bias: self.logit_bias.clone().unwrap_or_default(),
             stop: self.stop.clone().unwrap_or_default(),
             ignore_eos: self.ignore_eos.unwrap_or(false),
         };
+        params.check_numbers()?;
+        params.check_penalties()?;
         params.check_lists()?;
         Ok(params)
-    }
-
-    fn checked_repetition_penalty(&self) -> Result<f32, SamplingError> {
-        let value = self
-            .repetition_penalty
-            .unwrap_or(DEFAULT_REPETITION_PENALTY);
-        if value > 0.0 && value <= 10.0 {
-            Ok(value)
-        } else {
-            Err(refusal(
-                "repetition_penalty",
-                value,
-                "above 0 and at most 10 (1 switches it off)",
-            ))
-        }
     }
 }
 
@@ -192,21 +224,62 @@ impl SamplingParams {
         fn unless<T: PartialEq>(off: T, value: T) -> Option<T> {
             (value != off).then_some(value)
         }
+        let profile = self.semantics.profile();
         SamplingSettings {
+            semantics: unless(Semantics::default(), self.semantics),
             temperature: Some(self.temperature),
             top_p: unless(1.0, self.top_p),
             top_k: unless(0, self.top_k),
             min_p: unless(0.0, self.min_p),
-            seed: unless(0, self.seed),
+            xtc_probability: unless(0.0, self.xtc_probability),
+            xtc_threshold: unless(profile.default_xtc_threshold, self.xtc_threshold),
+            seed: self.seed,
             max_tokens: Some(self.max_tokens),
             repetition_penalty: Some(self.repetition_penalty),
             repetition_context_size: Some(self.repetition_context_size),
             presence_penalty: unless(0.0, self.presence_penalty),
+            presence_context_size: unless(DEFAULT_CONTEXT_SIZE, self.presence_context_size),
             frequency_penalty: unless(0.0, self.frequency_penalty),
+            frequency_context_size: unless(DEFAULT_CONTEXT_SIZE, self.frequency_context_size),
             logit_bias: unless(BTreeMap::new(), self.logit_bias.clone()),
             stop: unless(Vec::new(), self.stop.clone()),
             ignore_eos: unless(false, self.ignore_eos),
         }
+    }
+
+    fn check_numbers(&self) -> Result<(), SamplingError> {
+        in_range("temperature", self.temperature, 0.0..=10.0)?;
+        in_range("min_p", self.min_p, 0.0..=1.0)?;
+        in_range("xtc_probability", self.xtc_probability, 0.0..=1.0)?;
+        in_range("xtc_threshold", self.xtc_threshold, 0.0..=0.5)?;
+        let off = self.semantics.profile().zero_is_off && self.top_p == 0.0;
+        if off || (self.top_p > 0.0 && self.top_p <= 1.0) {
+            Ok(())
+        } else {
+            Err(refusal("top_p", self.top_p, "above 0 and at most 1"))
+        }
+    }
+
+    fn check_penalties(&self) -> Result<(), SamplingError> {
+        let profile = self.semantics.profile();
+        let penalty = self.repetition_penalty;
+        let off = profile.zero_is_off && penalty == 0.0;
+        let valid = off || (penalty > 0.0 && penalty <= 10.0);
+        if !valid {
+            let expected = "above 0 and at most 10 (1 switches it off)";
+            return Err(refusal("repetition_penalty", penalty, expected));
+        }
+        for (field, penalty) in [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ] {
+            in_range(field, penalty, -10.0..=10.0)?;
+            if penalty != 0.0 && !profile.additive_penalties {
+                let expected = format!("0, because {} does not have it", self.semantics);
+                return Err(refusal(field, penalty, expected));
+            }
+        }
+        Ok(())
     }
 
     fn check_lists(&self) -> Result<(), SamplingError> {
@@ -223,38 +296,27 @@ impl SamplingParams {
     }
 }
 
-fn positive_up_to_one(value: f32) -> Result<f32, SamplingError> {
-    if value > 0.0 && value <= 1.0 {
-        Ok(value)
-    } else {
-        Err(refusal("top_p", value, "above 0 and at most 1"))
-    }
-}
-
-fn in_range(
+fn in_range<T: PartialOrd + std::fmt::Display>(
     field: &'static str,
-    value: f32,
-    range: std::ops::RangeInclusive<f32>,
-) -> Result<f32, SamplingError> {
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<(), SamplingError> {
     if range.contains(&value) {
-        return Ok(value);
+        return Ok(());
     }
-    Err(SamplingError {
-        field,
-        value: value.to_string(),
-        expected: format!("between {} and {}", range.start(), range.end()),
-    })
+    let expected = format!("between {} and {}", range.start(), range.end());
+    Err(refusal(field, value, expected))
 }
 
 fn refusal(
     field: &'static str,
     value: impl std::fmt::Display,
-    expected: &'static str,
+    expected: impl Into<String>,
 ) -> SamplingError {
     SamplingError {
         field,
         value: value.to_string(),
-        expected: expected.to_owned(),
+        expected: expected.into(),
     }
 }
 
@@ -276,6 +338,16 @@ mod tests {
     #[case("min_p: 2", "min_p is 2")]
     #[case("presence_penalty: 11", "presence_penalty is 11")]
     #[case("frequency_penalty: -11", "frequency_penalty is -11")]
+    #[case("xtc_probability: 1.5", "xtc_probability is 1.5")]
+    #[case("xtc_threshold: 0.6", "xtc_threshold is 0.6")]
+    #[case(
+        "{semantics: mlx-lm-0.32.2, repetition_penalty: -1}",
+        "repetition_penalty is -1"
+    )]
+    #[case(
+        "{semantics: mlx-lm-0.28.3, presence_penalty: 1}",
+        "presence_penalty is 1, but must be 0, because mlx-lm-0.28.3 does not have it"
+    )]
     #[case("max_tokens: 0", "max_tokens is 0")]
     #[case("stop: ['']", "stop is an empty string")]
     #[case("logit_bias: {3: 2000}", "logit_bias is 2000")]
@@ -294,14 +366,37 @@ mod tests {
     }
 
     #[test]
+    fn the_default_penalty_is_that_of_the_semantics_unless_one_is_set() {
+        for (semantics, penalty) in Semantics::ALL.into_iter().zip([1.05, 1.0, 0.0, 0.0]) {
+            let settings = SamplingSettings {
+                semantics: Some(semantics),
+                ..Default::default()
+            };
+            let resolved = |settings: &SamplingSettings| settings.resolve().expect("valid");
+            assert_eq!(resolved(&settings).repetition_penalty, penalty);
+            let explicit = SamplingSettings {
+                repetition_penalty: Some(1.2),
+                ..settings
+            };
+            assert_eq!(resolved(&explicit).repetition_penalty, 1.2);
+        }
+    }
+
+    #[test]
     fn parameters_as_settings_resolve_to_themselves() {
-        let settings = SamplingSettings {
-            top_k: Some(5),
-            stop: Some(vec!["x".to_owned()]),
-            ..Default::default()
-        };
-        let params = settings.resolve().expect("valid");
-        assert_eq!(params.as_settings().resolve(), Ok(params));
+        for semantics in Semantics::ALL {
+            let settings = SamplingSettings {
+                semantics: Some(semantics),
+                top_k: Some(5),
+                seed: Some(0),
+                xtc_threshold: Some(0.2),
+                presence_context_size: Some(7),
+                stop: Some(vec!["x".to_owned()]),
+                ..Default::default()
+            };
+            let params = settings.resolve().expect("valid");
+            assert_eq!(params.as_settings().resolve(), Ok(params));
+        }
     }
 
     #[test]

@@ -488,7 +488,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut writer = RecordWriter::create(dir.path(), &provenance()).expect("created");
         let mut bad = case("s/nan");
-        bad.run.sampling.temperature = f32::NAN;
+        bad.run.sampling.temperature = f64::NAN;
         let error = writer.append(&bad).expect_err("is refused").to_string();
         assert!(error.contains("case s/nan cannot be recorded"), "{error}");
         writer.append(&case("s/good")).expect("appended");

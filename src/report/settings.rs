@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::generation::SamplingParams;
+use crate::generation::{SamplingParams, Semantics};
 
 /// One parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,16 +48,21 @@ struct Value {
 fn values(params: &SamplingParams) -> Vec<Value> {
     // Taken apart without `..`, so that a new parameter cannot be forgotten here.
     let SamplingParams {
+        semantics,
         temperature,
         top_p,
         top_k,
         min_p,
+        xtc_probability,
+        xtc_threshold,
         seed,
         max_tokens,
         repetition_penalty,
         repetition_context_size,
         presence_penalty,
+        presence_context_size,
         frequency_penalty,
+        frequency_context_size,
         logit_bias,
         stop,
         ignore_eos,
@@ -68,26 +73,41 @@ fn values(params: &SamplingParams) -> Vec<Value> {
         on,
         always,
     };
-    let window = match repetition_context_size {
-        0 => "0 (the whole answer)".to_owned(),
+    let window = |size: &usize| match size {
+        0 => "0 (no limit)".to_owned(),
         tokens => tokens.to_string(),
     };
     let sampled = *temperature != 0.0;
+    let ours = *semantics == Semantics::default();
+    let xtc = sampled && *xtc_probability > 0.0;
+    let seed_text = seed.map_or_else(|| "0 (not set)".to_owned(), |seed| seed.to_string());
     let biases: Vec<String> = logit_bias
         .iter()
         .map(|(id, bias)| format!("{id}: {bias}"))
         .collect();
     vec![
+        value("semantics", semantics.to_string(), !ours, false),
         value(
             "repetition_penalty",
-            off(repetition_penalty, *repetition_penalty == 1.0),
+            off(repetition_penalty, [0.0, 1.0].contains(repetition_penalty)),
             true,
             true,
         ),
-        value("repetition_context_size", window, true, true),
+        value(
+            "repetition_context_size",
+            window(repetition_context_size),
+            true,
+            true,
+        ),
         value(
             "presence_penalty",
             presence_penalty.to_string(),
+            *presence_penalty != 0.0,
+            false,
+        ),
+        value(
+            "presence_context_size",
+            window(presence_context_size),
             *presence_penalty != 0.0,
             false,
         ),
@@ -97,11 +117,24 @@ fn values(params: &SamplingParams) -> Vec<Value> {
             *frequency_penalty != 0.0,
             false,
         ),
+        value(
+            "frequency_context_size",
+            window(frequency_context_size),
+            *frequency_penalty != 0.0,
+            false,
+        ),
         value("temperature", greedy(*temperature), true, true),
         value("top_p", top_p.to_string(), sampled && *top_p < 1.0, false),
         value("top_k", top_k.to_string(), sampled && *top_k > 0, false),
         value("min_p", min_p.to_string(), sampled && *min_p > 0.0, false),
-        value("seed", seed.to_string(), sampled, false),
+        value("xtc_probability", xtc_probability.to_string(), xtc, false),
+        value("xtc_threshold", xtc_threshold.to_string(), xtc, false),
+        value(
+            "seed",
+            seed_text,
+            sampled || (!ours && seed.is_some()),
+            false,
+        ),
         value("max_tokens", max_tokens.to_string(), true, true),
         value(
             "logit_bias",
@@ -114,7 +147,7 @@ fn values(params: &SamplingParams) -> Vec<Value> {
     ]
 }
 
-fn off(number: &f32, is_off: bool) -> String {
+fn off(number: &f64, is_off: bool) -> String {
     if is_off {
         format!("{number} (off)")
     } else {
@@ -122,7 +155,7 @@ fn off(number: &f32, is_off: bool) -> String {
     }
 }
 
-fn greedy(temperature: f32) -> String {
+fn greedy(temperature: f64) -> String {
     if temperature == 0.0 {
         "0 (greedy)".to_owned()
     } else {
@@ -183,7 +216,7 @@ mod tests {
         for line in [
             "temperature = 0.7",
             "top_p = 0.9",
-            "seed = 0",
+            "seed = 0 (not set)",
             r#"stop = ["\n\n"]"#,
             "logit_bias = 3: -1.5",
         ] {

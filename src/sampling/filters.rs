@@ -1,45 +1,100 @@
 //! Filters on log-probabilities: what they remove becomes negative infinity.
 //!
-//! Formulas of mlx-lm 0.32.2, `sample_utils.py`, functions `apply_top_p`, `apply_min_p` and
-//! `apply_top_k`.
+//! Formulas of mlx-lm, `sample_utils.py`, functions `apply_top_p`, `apply_min_p`, `apply_xtc` and
+//! `apply_top_k`; version 0.32.2 where nothing else is said.
 
-/// Keeps the smallest set of likeliest tokens whose mass reaches `p` of the total. A token goes
-/// if the mass strictly above it already reaches that; tokens tied with the last kept one stay.
-pub fn top_p(logprobs: &mut [f32], p: f32) {
+use std::cmp::Ordering;
+
+use super::numerics::{constant, exp, maximum, softmax};
+use crate::generation::{CompiledConstants, Profile, TopP};
+
+/// Keeps the likeliest tokens with a mass of about `p`, by the rule of the profile.
+pub fn top_p(logprobs: &mut [f32], p: f64, profile: &Profile) {
+    match profile.top_p {
+        TopP::MassAbove => mass_above(logprobs, constant(p, profile.constants)),
+        TopP::MassBelow => mass_below(logprobs, constant(1.0 - p, profile.constants)),
+    }
+}
+
+/// A token goes if the mass strictly above it already reaches `p` of the total; tokens tied with
+/// the last kept one stay.
+fn mass_above(logprobs: &mut [f32], p: f32) {
     let mut sorted = logprobs.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-    let probability = |logprob: &f32| libm::expf(*logprob);
-    let total: f32 = sorted.iter().map(probability).sum();
+    // The order of summation is that of mlx-lm: from the likeliest down.
+    let mass = |sorted: &[f32]| sorted.iter().fold(0.0, |sum, logprob| sum + exp(*logprob));
+    let enough = p * mass(&sorted);
     let mut above = 0.0f32;
     let mut threshold = f32::NEG_INFINITY;
     for logprob in &sorted {
-        if above >= p * total {
+        if above >= enough {
             break;
         }
         threshold = *logprob;
-        above += probability(logprob);
+        above += exp(*logprob);
     }
     remove_below(logprobs, threshold);
 }
 
-/// Keeps tokens at least `p` times as likely as the likeliest.
-pub fn min_p(logprobs: &mut [f32], p: f32) {
-    let max = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    remove_below(logprobs, max + libm::logf(p));
+/// A token goes unless its mass and that of all less likely ones is more than `rest`. Of tied
+/// tokens, the lower id counts as the less likely one.
+fn mass_below(logprobs: &mut [f32], rest: f32) {
+    let mut ids: Vec<usize> = (0..logprobs.len()).collect();
+    ids.sort_by(|a, b| ascending(logprobs[*a], logprobs[*b]));
+    let mut below = 0.0f32;
+    for id in ids {
+        below += exp(logprobs[id]);
+        // Also true if the sum is not a number, as in mlx-lm.
+        if below.partial_cmp(&rest) != Some(Ordering::Greater) {
+            logprobs[id] = f32::NEG_INFINITY;
+        }
+    }
 }
 
-/// Keeps the `k` likeliest tokens; of tied ones, those with the lowest ids.
+/// Keeps tokens at least `p` times as likely as the likeliest.
+pub fn min_p(logprobs: &mut [f32], p: f64, constants: CompiledConstants) {
+    let max = maximum(logprobs);
+    remove_below(logprobs, max + constant(libm::log(p), constants));
+}
+
+/// Removes the tokens more likely than the least likely one whose probability is above
+/// `threshold`; `exempt` ones stay. Whether a step does this at all is drawn by the caller.
+pub fn xtc(logprobs: &mut [f32], threshold: f64, exempt: &[u32], constants: CompiledConstants) {
+    let probabilities = softmax(logprobs);
+    let threshold = constant(threshold, constants);
+    let least = probabilities
+        .iter()
+        .copied()
+        .filter(|probability| *probability > threshold)
+        .fold(f32::INFINITY, f32::min);
+    for (id, probability) in (0u32..).zip(probabilities) {
+        if probability > least && !exempt.contains(&id) {
+            logprobs[id as usize] = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// Keeps the `k` likeliest tokens; of tied ones, those with the lowest ids. That is what MLX
+/// 0.29.4 to 0.32.4 does on a CPU, whose `argpartition` breaks ties by index
+/// (`backend/cpu/sort.cpp`). A `k` of the whole vocabulary or more, which mlx-lm refuses, keeps
+/// every token.
 pub fn top_k(logprobs: &mut [f32], k: usize) {
     if k >= logprobs.len() {
         return;
     }
     let mut ids: Vec<usize> = (0..logprobs.len()).collect();
     ids.select_nth_unstable_by(k, |a, b| {
-        logprobs[*b].total_cmp(&logprobs[*a]).then(a.cmp(b))
+        ascending(-logprobs[*a], -logprobs[*b]).then(a.cmp(b))
     });
     for id in &ids[k..] {
         logprobs[*id] = f32::NEG_INFINITY;
     }
+}
+
+/// The order of numbers, in which both zeros are equal; what is not a number comes last.
+fn ascending(a: f32, b: f32) -> Ordering {
+    a.partial_cmp(&b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 fn remove_below(logprobs: &mut [f32], threshold: f32) {
@@ -52,9 +107,13 @@ fn remove_below(logprobs: &mut [f32], threshold: f32) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
+    use crate::generation::Semantics;
+
+    const EXACT: CompiledConstants = CompiledConstants::Exact;
 
     fn kept(probabilities: &[f32], filter: impl Fn(&mut [f32])) -> Vec<usize> {
         let mut logprobs: Vec<f32> = probabilities.iter().map(|p| p.ln()).collect();
@@ -69,23 +128,71 @@ mod tests {
     #[case(0.6, &[0, 2])]
     #[case(0.9, &[0, 1, 2, 3])]
     #[case(1e-6, &[0])]
-    fn top_p_keeps_the_smallest_sufficient_set(#[case] p: f32, #[case] expected: &[usize]) {
-        assert_eq!(kept(&[0.5, 0.1, 0.3, 0.1], |l| top_p(l, p)), expected);
+    fn top_p_keeps_the_smallest_sufficient_set(#[case] p: f64, #[case] expected: &[usize]) {
+        let filter = |l: &mut [f32]| top_p(l, p, Semantics::Loopwatch.profile());
+        assert_eq!(kept(&[0.5, 0.1, 0.3, 0.1], filter), expected);
     }
 
-    #[test]
-    fn top_p_keeps_ties_of_the_last_token() {
-        assert_eq!(kept(&[0.4, 0.2, 0.2, 0.2], |l| top_p(l, 0.5)), [0, 1, 2, 3]);
+    #[rstest]
+    #[case(Semantics::MlxLm0_32_2, &[0, 1, 2, 3])]
+    #[case(Semantics::MlxLm0_31_3, &[0, 3])]
+    fn the_rules_of_top_p_differ_on_ties(#[case] rule: Semantics, #[case] expected: &[usize]) {
+        let filter = |l: &mut [f32]| top_p(l, 0.5, rule.profile());
+        assert_eq!(kept(&[0.4, 0.2, 0.2, 0.2], filter), expected);
     }
 
     #[test]
     fn min_p_compares_with_the_likeliest() {
-        assert_eq!(kept(&[0.5, 0.04, 0.4, 0.06], |l| min_p(l, 0.1)), [0, 2, 3]);
+        assert_eq!(
+            kept(&[0.5, 0.04, 0.4, 0.06], |l| min_p(l, 0.1, EXACT)),
+            [0, 2, 3]
+        );
+    }
+
+    #[rstest]
+    #[case(0.1, &[], &[2, 3])]
+    #[case(0.1, &[0], &[0, 2, 3])]
+    #[case(0.25, &[], &[1, 2, 3])]
+    #[case(0.45, &[], &[0, 1, 2, 3])]
+    fn xtc_removes_the_top_choices(
+        #[case] threshold: f64,
+        #[case] exempt: &[u32],
+        #[case] expected: &[usize],
+    ) {
+        let filter = |l: &mut [f32]| xtc(l, threshold, exempt, EXACT);
+        assert_eq!(kept(&[0.4, 0.3, 0.2, 0.1], filter), expected);
     }
 
     #[test]
     fn top_k_keeps_exactly_k() {
         assert_eq!(kept(&[0.2, 0.3, 0.3, 0.2], |l| top_k(l, 3)), [0, 1, 2]);
         assert_eq!(kept(&[0.5, 0.5], |l| top_k(l, 9)), [0, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_filter_removes_the_last_token(
+            mut logprobs in prop::collection::vec(-30.0f32..0.0, 1..200),
+            p in 0.001f64..1.0,
+            k in 1usize..200,
+        ) {
+            crate::sampling::numerics::log_softmax(&mut logprobs);
+            type Filter<'a> = &'a dyn Fn(&mut [f32]);
+            let filters: [Filter<'_>; 5] = [
+                &|l| top_p(l, p, Semantics::MlxLm0_32_2.profile()),
+                &|l| top_p(l, p, Semantics::MlxLm0_31_3.profile()),
+                &|l| min_p(l, p, EXACT),
+                &|l| xtc(l, p / 2.0, &[], EXACT),
+                &|l| top_k(l, k),
+            ];
+            for filter in filters {
+                let mut filtered = logprobs.clone();
+                filter(&mut filtered);
+                prop_assert!(filtered.iter().any(|logprob| logprob.is_finite()));
+                for (after, before) in filtered.iter().zip(&logprobs) {
+                    prop_assert!(after == before || *after == f32::NEG_INFINITY);
+                }
+            }
+        }
     }
 }

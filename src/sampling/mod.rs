@@ -1,22 +1,41 @@
 //! From logits to a token: penalties, filters, and the random choice, in mlx-lm's order.
 //!
 //! One step is: logit bias, repetition, presence and frequency penalty on the raw logits;
-//! log-softmax; then greedy choice, or top_p, min_p, top_k and a draw at the temperature
-//! (mlx-lm 0.32.2, `sample_utils.py` and `generate.py`). The window of the penalties holds
-//! generated tokens only, and end-of-sequence tokens are never penalised: both differ from
-//! mlx-lm 0.32.2 on purpose, because a penalised end keeps a model from stopping.
+//! log-softmax; then greedy choice, or top_p, min_p, XTC, top_k and a draw at the temperature
+//! (mlx-lm 0.32.2, `sample_utils.py` and `generate.py`). Where versions differ, a
+//! [`Profile`](crate::generation::Profile) says what to do. Under the default one the windows of
+//! the penalties hold tokens of the answer only, and end-of-sequence tokens are never penalised:
+//! both differ from mlx-lm 0.32.2 on purpose, because a penalised end keeps a model from stopping.
+//!
+//! Given the same logits, each profile draws the tokens that its version draws with MLX on an
+//! x86-64 CPU, and the same tokens on every other machine.
 //!
 //! This module does not know models, text or requests.
 
 mod filters;
+mod numerics;
 mod penalties;
 mod rng;
 
-pub use filters::{min_p, top_k, top_p};
+pub use filters::{min_p, top_k, top_p, xtc};
 pub use penalties::Penalties;
 pub use rng::Rng;
 
-use crate::generation::{SamplingParams, Token};
+use crate::generation::{EndOfSequence, Profile, SamplingParams, Token};
+use numerics::{constant, log_softmax};
+
+/// What a sampler has to know about the sequence that it continues.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sequence<'a> {
+    /// The ids of the whole prompt.
+    pub prompt: &'a [u32],
+    /// How many of them, from the front, came from a prompt cache.
+    pub cached: usize,
+    /// The end-of-sequence tokens.
+    pub eos: &'a [u32],
+    /// The tokens of a line break, which XTC never removes, as it never removes `eos`.
+    pub newline: &'a [u32],
+}
 
 /// Chooses the tokens of one sequence.
 #[derive(Debug)]
@@ -24,25 +43,37 @@ pub struct Sampler {
     params: SamplingParams,
     penalties: Penalties,
     rng: Rng,
-    generated: Vec<u32>,
+    /// The tokens that the windows of the penalties are cut from.
+    history: Vec<u32>,
+    xtc_exempt: Vec<u32>,
 }
 
 impl Sampler {
-    /// A sampler at the start of a sequence. `never_penalised` are the end-of-sequence tokens.
+    /// A sampler at the start of the answer to `sequence`.
     #[must_use]
-    pub fn new(params: &SamplingParams, never_penalised: &[u32]) -> Self {
+    pub fn new(params: &SamplingParams, sequence: &Sequence<'_>) -> Self {
+        let profile = params.semantics.profile();
+        let window = match params.seed {
+            Some(_) => profile.seeded_window,
+            None => profile.window,
+        };
+        let never_penalised = match profile.end_of_sequence {
+            EndOfSequence::Exempt => sequence.eos,
+            EndOfSequence::Penalised => &[],
+        };
         Self {
             penalties: Penalties::new(params, never_penalised),
-            rng: Rng::seeded(params.seed),
+            rng: Rng::seeded(params.seed.unwrap_or(0), profile),
             params: params.clone(),
-            generated: Vec::new(),
+            history: window.of_prompt(sequence.prompt, sequence.cached).to_vec(),
+            xtc_exempt: [sequence.newline, sequence.eos].concat(),
         }
     }
 
     /// Chooses the next token from the model's raw logits, and reports `top` alternatives.
     /// The logits are changed in place. An empty vocabulary gives token 0.
     pub fn sample(&mut self, logits: &mut [f32], top: usize) -> Token {
-        self.penalties.apply(&self.generated, logits);
+        self.penalties.apply(&self.history, logits);
         let margin = margin(logits);
         log_softmax(logits);
         let token = Token {
@@ -51,7 +82,7 @@ impl Sampler {
             margin,
             top: likeliest(logits, top),
         };
-        self.generated.push(token.id);
+        self.history.push(token.id);
         Token {
             logprob: logits.get(token.id as usize).copied().unwrap_or(0.0),
             ..token
@@ -62,25 +93,43 @@ impl Sampler {
         if self.params.temperature == 0.0 {
             return argmax(logprobs);
         }
+        let profile = self.params.semantics.profile();
         let mut kept = logprobs.to_vec();
-        // The filters see the distribution at temperature 1, whatever the temperature.
-        if self.params.top_p < 1.0 {
-            top_p(&mut kept, self.params.top_p);
-        }
-        if self.params.min_p > 0.0 {
-            min_p(&mut kept, self.params.min_p);
-        }
-        if self.params.top_k > 0 {
-            top_k(&mut kept, self.params.top_k);
-        }
+        self.filter(&mut kept, profile);
+        // Python divides in f64, and MLX narrows the quotient.
+        let inverse = constant(1.0 / self.params.temperature, profile.constants);
         for value in &mut kept {
-            *value *= 1.0 / self.params.temperature;
+            *value *= inverse;
         }
         self.rng.categorical(&kept)
     }
+
+    /// The filters see the distribution at temperature 1, whatever the temperature.
+    fn filter(&mut self, kept: &mut [f32], profile: &Profile) {
+        let params = &self.params;
+        if params.top_p > 0.0 && params.top_p < 1.0 {
+            top_p(kept, params.top_p, profile);
+        }
+        if params.min_p > 0.0 {
+            min_p(kept, params.min_p, profile.constants);
+        }
+        // Each step draws, whether XTC then applies or not.
+        let probability = constant(params.xtc_probability, profile.constants);
+        if params.xtc_probability > 0.0 && self.rng.uniform() <= probability {
+            xtc(
+                kept,
+                params.xtc_threshold,
+                &self.xtc_exempt,
+                profile.constants,
+            );
+        }
+        if params.top_k > 0 {
+            top_k(kept, params.top_k);
+        }
+    }
 }
 
-/// The first of the greatest values.
+/// The first of the greatest values; of none, 0.
 fn argmax(values: &[f32]) -> u32 {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
@@ -104,16 +153,6 @@ fn margin(values: &[f32]) -> f32 {
     }
     let margin = first - second;
     if margin.is_finite() { margin } else { 0.0 }
-}
-
-/// `x - log Σ exp x`, summed in order with the maximum taken out.
-fn log_softmax(values: &mut [f32]) {
-    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = values.iter().map(|value| libm::expf(value - max)).sum();
-    let log_sum = max + libm::logf(sum);
-    for value in values {
-        *value -= log_sum;
-    }
 }
 
 /// The `count` likeliest ids with their log-probabilities, likeliest first, ties by id.
@@ -146,6 +185,13 @@ mod tests {
         settings.resolve().expect("in range")
     }
 
+    fn ends_with(eos: &[u32]) -> Sequence<'_> {
+        Sequence {
+            eos,
+            ..Sequence::default()
+        }
+    }
+
     /// A model whose favourite is always token 0, narrowly before token 1, with token 2 as its
     /// end of sequence: without a penalty it repeats for ever.
     fn stuck_model() -> Vec<f32> {
@@ -154,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_default_penalty_breaks_a_loop_and_its_absence_does_not() {
-        let mut cured = Sampler::new(&params(SamplingSettings::default()), &[2]);
+        let mut cured = Sampler::new(&params(SamplingSettings::default()), &ends_with(&[2]));
         let first = cured.sample(&mut stuck_model(), 0).id;
         let second = cured.sample(&mut stuck_model(), 0).id;
         assert_eq!([first, second], [0, 1]);
@@ -163,7 +209,7 @@ mod tests {
             repetition_penalty: Some(1.0),
             ..Default::default()
         };
-        let mut looping = Sampler::new(&params(off), &[2]);
+        let mut looping = Sampler::new(&params(off), &ends_with(&[2]));
         let ids: Vec<u32> = (0..50)
             .map(|_| looping.sample(&mut stuck_model(), 0).id)
             .collect();
@@ -179,7 +225,7 @@ mod tests {
                 top_k: Some(1),
                 ..Default::default()
             }),
-            &[],
+            &Sequence::default(),
         );
         let token = sampler.sample(&mut [2.0, 1.0, 0.0], 2);
         let log_sum = (2f32.exp() + 1f32.exp() + 1.0).ln();
@@ -200,7 +246,7 @@ mod tests {
                     seed: Some(seed),
                     ..Default::default()
                 }),
-                &[],
+                &Sequence::default(),
             );
             (0..32)
                 .map(|_| sampler.sample(&mut [0.1; 16], 0).id)
@@ -221,7 +267,7 @@ mod tests {
                     min_p: Some(0.1),
                     ..Default::default()
                 };
-                Sampler::new(&params(settings), &[]).sample(&mut logits, 2);
+                Sampler::new(&params(settings), &Sequence::default()).sample(&mut logits, 2);
             }
         }
     }

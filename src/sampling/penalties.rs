@@ -6,80 +6,106 @@ use crate::generation::SamplingParams;
 #[derive(Debug, Clone)]
 pub struct Penalties {
     bias: Vec<(u32, f32)>,
-    repetition: f32,
-    presence: f32,
-    frequency: f32,
-    /// Tokens of the window; `None` is the whole history.
-    window: Option<usize>,
+    repetition: Option<Penalty>,
+    presence: Option<Penalty>,
+    frequency: Option<Penalty>,
     exempt: Vec<u32>,
+}
+
+/// A penalty that is not off.
+#[derive(Debug, Clone, Copy)]
+struct Penalty {
+    value: f32,
+    /// Most tokens looked at; 0 is the whole history.
+    context_size: usize,
 }
 
 impl Penalties {
     /// The processors for `params`; the tokens `exempt` are never penalised.
     #[must_use]
     pub fn new(params: &SamplingParams, exempt: &[u32]) -> Self {
+        let unless = |off: &[f64], value: f64, context_size| {
+            (!off.contains(&value)).then_some(Penalty {
+                value: value as f32,
+                context_size,
+            })
+        };
         Self {
             bias: params
                 .logit_bias
                 .iter()
                 .map(|(id, bias)| (*id, *bias))
                 .collect(),
-            repetition: params.repetition_penalty,
-            presence: params.presence_penalty,
-            frequency: params.frequency_penalty,
-            window: (params.repetition_context_size > 0).then_some(params.repetition_context_size),
+            repetition: unless(
+                &[0.0, 1.0],
+                params.repetition_penalty,
+                params.repetition_context_size,
+            ),
+            presence: unless(
+                &[0.0],
+                params.presence_penalty,
+                params.presence_context_size,
+            ),
+            frequency: unless(
+                &[0.0],
+                params.frequency_penalty,
+                params.frequency_context_size,
+            ),
             exempt: exempt.to_vec(),
         }
     }
 
-    /// Changes raw logits, given the tokens so far. Ids outside the vocabulary are left alone.
+    /// Changes raw logits, given the tokens that windows are cut from, oldest first. Ids outside
+    /// the vocabulary are left alone.
     ///
-    /// In order (mlx-lm 0.32.2, `make_logits_processors`):
+    /// In order (mlx-lm 0.32.2, `sample_utils.py`, `make_logits_processors`):
     /// - bias: `l + b`;
     /// - repetition (Keskar et al. 2019, with the sign rule): `l / p` if `l >= 0`, else `l · p`,
-    ///   once per distinct token of the window;
-    /// - presence: `l - p`, once per distinct token;
-    /// - frequency: `l - p` for each occurrence.
+    ///   once per distinct token of its window;
+    /// - presence: `l - p`, once per distinct token of its window;
+    /// - frequency: `l - p` for each occurrence in its window.
     pub fn apply(&self, history: &[u32], logits: &mut [f32]) {
         for (id, bias) in &self.bias {
             change(logits, *id, |logit| logit + bias);
         }
-        let recent = self.recent(history);
-        let mut distinct = recent.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if self.repetition != 1.0 {
-            for id in &distinct {
-                change(logits, *id, |logit| {
+        if let Some(penalty) = self.repetition {
+            for id in distinct(self.recent(history, penalty)) {
+                change(logits, id, |logit| {
                     if logit < 0.0 {
-                        logit * self.repetition
+                        logit * penalty.value
                     } else {
-                        logit / self.repetition
+                        logit / penalty.value
                     }
                 });
             }
         }
-        if self.presence != 0.0 {
-            for id in &distinct {
-                change(logits, *id, |logit| logit - self.presence);
+        if let Some(penalty) = self.presence {
+            for id in distinct(self.recent(history, penalty)) {
+                change(logits, id, |logit| logit - penalty.value);
             }
         }
-        if self.frequency != 0.0 {
-            for id in &recent {
-                change(logits, *id, |logit| logit - self.frequency);
+        if let Some(penalty) = self.frequency {
+            for id in self.recent(history, penalty) {
+                change(logits, id, |logit| logit - penalty.value);
             }
         }
     }
 
-    /// The tokens of the window that may be penalised.
-    fn recent(&self, history: &[u32]) -> Vec<u32> {
-        let size = self.window.unwrap_or(history.len()).min(history.len());
-        history[history.len() - size..]
-            .iter()
-            .copied()
-            .filter(|id| !self.exempt.contains(id))
-            .collect()
+    /// The tokens of a window that may be penalised.
+    fn recent(&self, history: &[u32], penalty: Penalty) -> Vec<u32> {
+        let from = match penalty.context_size {
+            0 => 0,
+            size => history.len().saturating_sub(size),
+        };
+        let window = history[from..].iter().copied();
+        window.filter(|id| !self.exempt.contains(id)).collect()
     }
+}
+
+fn distinct(mut ids: Vec<u32>) -> Vec<u32> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn change(logits: &mut [f32], id: u32, change: impl FnOnce(f32) -> f32) {
@@ -134,6 +160,21 @@ mod tests {
         };
         assert_eq!(apply(settings(2), &[], &[0, 1, 3]), [4.0, -8.0, 0.0, 1.0]);
         assert_eq!(apply(settings(0), &[], &[0, 1, 3]), [2.0, -8.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn each_penalty_has_its_own_window() {
+        let settings = SamplingSettings {
+            repetition_penalty: Some(2.0),
+            repetition_context_size: Some(1),
+            presence_penalty: Some(1.0),
+            presence_context_size: Some(2),
+            frequency_penalty: Some(0.25),
+            frequency_context_size: Some(0),
+            ..off()
+        };
+        let history = [3, 3, 1, 0];
+        assert_eq!(apply(settings, &[], &history), [0.75, -5.25, 0.0, 1.5]);
     }
 
     #[test]

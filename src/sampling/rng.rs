@@ -1,66 +1,126 @@
-//! MLX's random numbers: Threefry-2x32 keys, and the categorical draw built on them.
+//! MLX's random numbers: Threefry-2x32 keys, and the two categorical draws built on them.
 //!
-//! Follows MLX 0.32.2 (`mlx/random.cpp`, `mlx/backend/common/threefry.h`): a seed is a key, each
-//! draw splits the key into the next state and the key to use, and a single row is drawn by the
-//! inverse of its cumulative distribution from one uniform number.
+//! Follows MLX 0.32.4 (`mlx/random.cpp`, `mlx/backend/cpu/threefry.h`): a seed is a key, and each
+//! draw splits the key into the next state and the key to use.
+
+use super::argmax;
+use super::numerics::{constant, exp, log, maximum};
+use crate::generation::{Categorical, CompiledConstants, Profile};
 
 /// A stream of draws.
 #[derive(Debug, Clone)]
 pub struct Rng {
     key: [u32; 2],
+    method: Categorical,
+    scale: Scale,
+}
+
+/// How a random word becomes a number from 0 to below 1.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    divisor: f32,
+    most: f32,
+}
+
+impl Scale {
+    fn new(constants: CompiledConstants) -> Self {
+        Self {
+            divisor: constant(f64::from(u32::MAX), constants),
+            most: constant(f64::from(1.0f32.next_down()), constants),
+        }
+    }
+
+    fn uniform(self, word: u32) -> f32 {
+        (word as f32 / self.divisor).min(self.most)
+    }
 }
 
 impl Rng {
-    /// The stream of a seed.
+    /// The stream of a seed, drawn from as the profile says.
     #[must_use]
-    pub fn seeded(seed: u64) -> Self {
+    pub fn seeded(seed: u64, profile: &Profile) -> Self {
         Self {
             key: [(seed >> 32) as u32, seed as u32],
+            method: profile.categorical,
+            scale: Scale::new(profile.constants),
         }
+    }
+
+    /// A number from 0 to just below 1.
+    pub fn uniform(&mut self) -> f32 {
+        let key = self.next_key();
+        self.scale.uniform(threefry(key, [0, 0])[0])
     }
 
     /// An index drawn with probability proportional to the exponential of its log-weight.
     /// Weights of negative infinity are never drawn, unless all are.
     pub fn categorical(&mut self, log_weights: &[f32]) -> u32 {
-        let max = log_weights
-            .iter()
-            .copied()
-            .fold(f32::NEG_INFINITY, f32::max);
-        let weights: Vec<f32> = log_weights
-            .iter()
-            .map(|weight| libm::expf(weight - max))
-            .collect();
-        let total: f32 = weights.iter().sum();
-        let uniform = self.uniform();
-        let mut cumulative = 0.0f32;
-        let mut last = 0;
-        for (index, weight) in weights.iter().enumerate() {
-            if *weight > 0.0 {
-                last = index;
-                cumulative += weight / total;
-                if uniform < cumulative {
-                    break;
-                }
-            }
+        match self.method {
+            Categorical::InverseCdf => self.inverse_cdf(log_weights),
+            Categorical::GumbelMax => self.gumbel_max(log_weights),
         }
-        last as u32
     }
 
-    /// A number from 0 to just below 1.
-    fn uniform(&mut self) -> f32 {
-        let words = self.split();
-        self.key = [words[0], words[1]];
-        let [word, _] = threefry([words[2], words[3]], [0, 0]);
-        let largest_below_one = 1.0f32.next_down();
-        (word as f32 / u32::MAX as f32).min(largest_below_one)
+    /// The last index whose lower bound in the cumulative distribution is not above one uniform
+    /// share of the total. The uniform number is below 1 by half a unit in the last place of any
+    /// total, so the share is below the total, and an index without weight is never the last.
+    fn inverse_cdf(&mut self, log_weights: &[f32]) -> u32 {
+        let max = maximum(log_weights);
+        let weight = |log_weight: f32| {
+            if max.is_infinite() {
+                f32::from(u8::from(log_weight == max))
+            } else {
+                exp(log_weight - max)
+            }
+        };
+        let weights: Vec<f32> = log_weights.iter().map(|l| weight(*l)).collect();
+        let total = weights.iter().fold(0.0, |sum: f32, weight| sum + weight);
+        let share = self.uniform() * total;
+        let mut below = 0.0f32;
+        let mut drawn = 0;
+        for (index, weight) in (0u32..).zip(weights) {
+            if below > share {
+                break;
+            }
+            drawn = index;
+            below += weight;
+        }
+        drawn
     }
 
-    /// Four words: a draw of length 4 pairs counter `i` with counter `i + 2`.
-    fn split(&self) -> [u32; 4] {
+    /// The first of the greatest `l - ln(-ln u)`, each with its own uniform number.
+    fn gumbel_max(&mut self, log_weights: &[f32]) -> u32 {
+        let mut noisy = uniforms(self.next_key(), log_weights.len(), self.scale);
+        for (value, log_weight) in noisy.iter_mut().zip(log_weights) {
+            *value = -log(-log(*value)) + log_weight;
+        }
+        argmax(&noisy)
+    }
+
+    /// Splits the key: a draw of four words, of which two are the next state.
+    fn next_key(&mut self) -> [u32; 2] {
         let [a, c] = threefry(self.key, [0, 2]);
         let [b, d] = threefry(self.key, [1, 3]);
-        [a, b, c, d]
+        self.key = [a, b];
+        [c, d]
     }
+}
+
+/// `count` uniform numbers of one key. Counter `i` goes with counter `i + half`; an odd count
+/// leaves the word in the middle to itself.
+fn uniforms(key: [u32; 2], count: usize, scale: Scale) -> Vec<f32> {
+    let half = count / 2;
+    let odd = count % 2;
+    let mut drawn = vec![0.0; count];
+    for i in 0..half {
+        let [low, high] = threefry(key, [i as u32, (i + half + odd) as u32]);
+        drawn[i] = scale.uniform(low);
+        drawn[i + half + odd] = scale.uniform(high);
+    }
+    if odd == 1 {
+        drawn[half] = scale.uniform(threefry(key, [half as u32, 0])[0]);
+    }
+    drawn
 }
 
 /// Threefry-2x32 with 20 rounds (Salmon et al. 2011).
@@ -86,7 +146,10 @@ fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+    use crate::generation::Semantics;
 
     #[test]
     fn threefry_agrees_with_the_published_vectors() {
@@ -102,9 +165,11 @@ mod tests {
         );
     }
 
-    #[test]
-    fn draws_follow_the_weights() {
-        let mut rng = Rng::seeded(42);
+    #[rstest]
+    fn draws_follow_the_weights(
+        #[values(Semantics::MlxLm0_31_3, Semantics::MlxLm0_32_2)] semantics: Semantics,
+    ) {
+        let mut rng = Rng::seeded(42, semantics.profile());
         let log_weights = [0.5f32.ln(), f32::NEG_INFINITY, 0.2f32.ln(), 0.3f32.ln()];
         let mut counts = [0u32; 4];
         for _ in 0..20_000 {
@@ -115,6 +180,14 @@ mod tests {
         for (count, expected) in [(counts[0], 0.5), (counts[2], 0.2), (counts[3], 0.3)] {
             let deviation = (20_000.0f64 * expected * (1.0 - expected)).sqrt();
             assert!((f64::from(count) - 20_000.0 * expected).abs() < 5.0 * deviation);
+        }
+    }
+
+    #[test]
+    fn the_largest_uniform_number_draws_the_last_token_with_weight() {
+        let scale = Scale::new(CompiledConstants::Exact);
+        for total in [1.0f32, 1.5, 2.0, 3.0, 1000.0, 16_777_215.0] {
+            assert!(scale.uniform(u32::MAX) * total < total);
         }
     }
 }

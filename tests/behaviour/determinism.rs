@@ -32,7 +32,7 @@ fn requests() -> Vec<GenerateRequest> {
                     temperature: Some(if index % 2 == 0 { 0.0 } else { 0.8 }),
                     seed: Some(u64::from(index)),
                     top_p: Some(0.95),
-                    repetition_penalty: Some(1.0 + 0.05 * index as f32),
+                    repetition_penalty: Some(1.0 + 0.05 * f64::from(index)),
                     max_tokens: Some(8 + 3 * index as usize),
                     ignore_eos: Some(true),
                     ..Default::default()

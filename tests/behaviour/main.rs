@@ -11,5 +11,6 @@ mod determinism;
 mod goldens;
 mod layers;
 mod run;
+mod sampler_goldens;
 mod scenarios;
 mod support;

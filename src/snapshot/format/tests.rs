@@ -170,8 +170,8 @@ const INSTA_NAME: &str = "([ -~]|\\n|\\r|\\t|\\PC){0,40}";
 
 fn settings(stops: &'static str) -> impl Strategy<Value = SamplingSettings> {
     (
-        proptest::option::of(0.0..10.0_f32),
-        proptest::option::of(0.0..1.0_f32),
+        proptest::option::of(0.0..10.0_f64),
+        proptest::option::of(0.0..1.0_f64),
         // Above this insta reads a float, as YAML 1.1 libraries do.
         proptest::option::of(0..=i64::MAX as u64),
         proptest::option::of(proptest::collection::btree_map(

@@ -1,0 +1,201 @@
+//! The elementary functions and sums that decide a draw, with the bits of MLX on a CPU.
+//!
+//! A cumulative distribution is compared with a random number, so the last bit of an exponential
+//! can choose another token. MLX 0.32.4 on x86-64 works on one f32 at a time, in order
+//! (`backend/cpu/simd/base_simd.h`, `max_size` 1), and so does this module, on every machine: it
+//! uses IEEE additions, multiplications and fused multiply-adds only, and no mathematics library
+//! of the platform. MLX on ARM and on Metal sums several lanes at a time and can differ in the
+//! last bits.
+
+use crate::generation::CompiledConstants;
+
+/// A constant as a compiled function of MLX sees it.
+pub(super) fn constant(value: f64, constants: CompiledConstants) -> f32 {
+    let narrowed = value as f32;
+    match constants {
+        CompiledConstants::Exact => narrowed,
+        // The text is read back as an f64 and narrowed, as a C++ compiler does.
+        CompiledConstants::SevenDigits => match format!("{narrowed:.6e}").parse::<f64>() {
+            Ok(read) => read as f32,
+            Err(_) => narrowed,
+        },
+    }
+}
+
+/// `e^x` by a polynomial of degree 6 for the fraction of `x·log2(e)` (`backend/cpu/simd/math.h`,
+/// `exp`). Infinite above 88, and 0 below -88.
+pub(super) fn exp(x: f32) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    if x > 88.0 {
+        return f32::INFINITY;
+    }
+    if x < -88.0 {
+        return 0.0;
+    }
+    const HIGHEST_FIRST: [f32; 6] = [
+        1.339_887_4e-3,
+        9.618_437e-3,
+        5.550_332_5e-2,
+        2.402_264_8e-1,
+        6.931_472e-1,
+        1.0,
+    ];
+    let scaled = x * std::f32::consts::LOG2_E;
+    // MLX adds the one half in f64, where the sum is exact.
+    let whole = (f64::from(scaled) + 0.5).floor() as f32;
+    let fraction = scaled - whole;
+    let power = HIGHEST_FIRST
+        .iter()
+        .fold(1.535_336_2e-4, |sum: f32, coefficient| {
+            sum.mul_add(fraction, *coefficient)
+        });
+    // From -127 to 127 the shifted sum is a sign-free f32; -127 gives 0.
+    f32::from_bits(((whole as i32 + 127) as u32) << 23) * power
+}
+
+/// Natural logarithm with the bits of glibc's `logf`, which MLX calls: a table of 16 intervals and
+/// a cubic, in f64 (Arm's optimized-routines, `math/logf.c`, whose constants these are; found
+/// equal on every positive f32).
+pub(super) fn log(x: f32) -> f32 {
+    const LN_2: f64 = f64::from_bits(0x3fe6_2e42_fefa_39ef);
+    const CUBIC: [f64; 3] = [
+        f64::from_bits(0xbfd0_0ea3_48b8_8334),
+        f64::from_bits(0x3fd5_575b_0be0_0b6a),
+        f64::from_bits(0xbfdf_fffe_f20a_4123),
+    ];
+    if x == 0.0 {
+        return f32::NEG_INFINITY;
+    }
+    if x.is_nan() || x < 0.0 {
+        return f32::NAN;
+    }
+    if x == f32::INFINITY || x == 1.0 {
+        return if x == 1.0 { 0.0 } else { x };
+    }
+    let subnormal = x < f32::MIN_POSITIVE;
+    let bits = if subnormal {
+        (x * 8_388_608.0).to_bits().wrapping_sub(23 << 23)
+    } else {
+        x.to_bits()
+    };
+    let offset = bits.wrapping_sub(0x3f33_0000);
+    let (inverse, logarithm) = INTERVALS[(offset >> 19) as usize % INTERVALS.len()];
+    let exponent = (offset as i32) >> 23;
+    let mantissa = f32::from_bits(bits.wrapping_sub(offset & 0xff80_0000));
+    let r = f64::from(mantissa) * inverse - 1.0;
+    let near = logarithm + f64::from(exponent) * LN_2;
+    let squared = r * r;
+    let cubic = CUBIC[0] * squared + (CUBIC[1] * r + CUBIC[2]);
+    (cubic * squared + (near + r)) as f32
+}
+
+/// For each sixteenth of an octave, about the inverse of its middle, and minus the logarithm of
+/// that.
+const INTERVALS: [(f64, f64); 16] = {
+    const BITS: [(u64, u64); 16] = [
+        (0x3ff6_61ec_79f8_f3be, 0xbfd5_7bf7_808c_aade),
+        (0x3ff5_71ed_4aaf_883d, 0xbfd2_bef0_a7c0_6ddb),
+        (0x3ff4_9539_f0f0_10b0, 0xbfd0_1eae_7f51_3a67),
+        (0x3ff3_c995_b0b8_0385, 0xbfcb_31d8_a682_24e9),
+        (0x3ff3_0d19_0c88_64a5, 0xbfc6_574f_0ac0_7758),
+        (0x3ff2_5e22_7b0b_8ea0, 0xbfc1_aa2b_c79c_8100),
+        (0x3ff1_bb4a_4a1a_343f, 0xbfba_4e76_ce8c_0e5e),
+        (0x3ff1_2358_f08a_e5ba, 0xbfb1_973c_5a61_1ccc),
+        (0x3ff0_953f_4199_00a7, 0xbfa2_52f4_38e1_0c1e),
+        (0x3ff0_0000_0000_0000, 0x0000_0000_0000_0000),
+        (0x3fee_608c_fd9a_47ac, 0x3faa_a5aa_5df2_5984),
+        (0x3fec_a4b3_1f02_6aa0, 0x3fbc_5e53_aa36_2eb4),
+        (0x3feb_2036_576a_fce6, 0x3fc5_26e5_7720_db08),
+        (0x3fe9_c2d1_63a1_aa2d, 0x3fcb_c286_0d22_4770),
+        (0x3fe8_86e6_0378_41ed, 0x3fd1_058b_c8a0_7ee1),
+        (0x3fe7_67dc_f553_4862, 0x3fd4_0430_57b6_ee09),
+    ];
+    let mut table = [(0.0, 0.0); 16];
+    let mut i = 0;
+    while i < 16 {
+        table[i] = (f64::from_bits(BITS[i].0), f64::from_bits(BITS[i].1));
+        i += 1;
+    }
+    table
+};
+
+/// The greatest value; negative infinity of none.
+pub(super) fn maximum(values: &[f32]) -> f32 {
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// `x - log Σ exp x` in place (`backend/cpu/logsumexp.cpp`; mlx-lm subtracts it).
+pub(super) fn log_softmax(values: &mut [f32]) {
+    let max = maximum(values);
+    let log_sum = if max.is_infinite() {
+        max
+    } else {
+        let sum: f32 = values.iter().fold(0.0, |sum, value| sum + exp(value - max));
+        log(sum) + max
+    };
+    for value in values {
+        *value -= log_sum;
+    }
+}
+
+/// `exp x / Σ exp x`, by one reciprocal (`backend/cpu/softmax.cpp`).
+pub(super) fn softmax(values: &[f32]) -> Vec<f32> {
+    let max = maximum(values);
+    let mut weights: Vec<f32> = values.iter().map(|value| exp(value - max)).collect();
+    let normalizer = 1.0 / weights.iter().fold(0.0, |sum, weight| sum + weight);
+    for weight in &mut weights {
+        *weight *= normalizer;
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_ends_of_the_number_line() {
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(-88.1), 0.0);
+        assert_eq!(exp(-0.0), 1.0);
+        assert_eq!(exp(88.1), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan());
+        assert_eq!(log(0.0), f32::NEG_INFINITY);
+        assert_eq!(log(1.0), 0.0);
+        assert_eq!(log(f32::INFINITY), f32::INFINITY);
+        assert!(log(-1.0).is_nan() && log(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn seven_digits_are_not_enough_for_an_f32() {
+        let seven = |value| constant(value, CompiledConstants::SevenDigits);
+        assert_eq!(seven(1.0 / 0.7), 1.428_571);
+        assert_ne!(seven(1.0 / 0.7), (1.0 / 0.7) as f32);
+        assert_eq!(seven(4_294_967_295.0), 4_294_967_000.0);
+        assert_eq!(seven(0.5), 0.5);
+        assert_eq!(seven(f64::NEG_INFINITY), f32::NEG_INFINITY);
+        assert_eq!(constant(0.1, CompiledConstants::Exact), 0.1);
+    }
+
+    proptest! {
+        #[test]
+        fn exp_is_near_the_exponential(x in -87.0f32..88.0) {
+            let exact = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - exact).abs() / exact;
+            // The product with log2(e) is rounded to 24 bits, so the error grows with the argument.
+            prop_assert!(error < 1e-6 + 1.2e-7 * f64::from(x.abs()), "{error}");
+        }
+
+        #[test]
+        fn log_is_the_logarithm_to_one_ulp(bits in 1u32..0x7f80_0000) {
+            let x = f32::from_bits(bits);
+            let exact = f64::from(x).ln();
+            let ulp = f64::from((exact as f32).abs().next_up() - (exact as f32).abs());
+            prop_assert!((f64::from(log(x)) - exact).abs() <= ulp.max(1e-45));
+        }
+    }
+}
