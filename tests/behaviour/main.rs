@@ -11,4 +11,5 @@ mod goldens;
 mod layers;
 mod run;
 mod scenarios;
+mod scripted;
 mod support;
