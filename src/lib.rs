@@ -13,8 +13,8 @@
 //!  L4 scenario        target
 //!  L3 assertion       engine
 //!  L2 snapshot        model
-//!  L1 metrics         sampling  text  backend
-//!  L0 generation  loops
+//!  L1 metrics         sampling  text  backend  scripted
+//!  L0 generation  loops  yaml
 //! ```
 //!
 //! A module imports only from floors below its own; `tests/behaviour/layers.rs` holds the table and fails
@@ -22,9 +22,10 @@
 //! [`runner`] and [`cli`].
 //!
 //! - [`generation`]: the vocabulary: requests, events, transcripts.
-//! - [`loops`]: the loop detector.
+//! - [`loops`]: the loop detector. [`yaml`]: strict reading of what people write.
 //! - [`metrics`]: latency from transcripts. [`sampling`]: from logits to a token. [`text`]:
-//!   tokenizer, chat template, tool calls. [`backend`]: tensor operations.
+//!   tokenizer, chat template, tool calls. [`backend`]: tensor operations. [`scripted`]: real
+//!   checkpoints that say what a short YAML file says.
 //! - [`snapshot`]: reviewed outputs. [`model`]: checkpoints and architectures over a backend.
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
@@ -60,6 +61,8 @@ pub mod report;
 pub mod runner;
 pub mod sampling;
 pub mod scenario;
+pub mod scripted;
 pub mod snapshot;
 pub mod target;
 pub mod text;
+pub mod yaml;

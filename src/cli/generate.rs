@@ -22,7 +22,7 @@ use crate::model::ModelRef;
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("input").required(true)), after_help = EXAMPLES)]
 pub(super) struct Generate {
-    /// A folder with a checkpoint, or builtin:readme
+    /// A folder with a checkpoint, builtin:readme, or script:FILE (a checkpoint script)
     #[arg(long, value_name = "MODEL", default_value = "builtin:readme")]
     model: String,
     /// What the user says; rendered with the model's chat template

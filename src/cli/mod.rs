@@ -3,6 +3,7 @@
 //! One file per command; `main` is the dispatch table. Only this module reads the environment,
 //! prints, and chooses exit codes.
 
+mod checkpoint;
 mod detect;
 mod exit;
 mod generate;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
 
-use crate::scenario::ScenarioError;
+use crate::yaml::YamlError;
 
 /// Tests and benchmarks text generation: scenarios, snapshots, repetition loops, with evidence.
 #[derive(Debug, Parser)]
@@ -47,6 +48,7 @@ enum Command {
     Run(run::Run),
     Generate(Box<generate::Generate>),
     Detect(detect::Detect),
+    Checkpoint(checkpoint::Checkpoint),
     /// Make pending snapshots the references
     Accept(review::Review),
     /// Drop pending snapshots
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Detect(command) => command.run(),
+        Command::Checkpoint(command) => command.run(),
         Command::Accept(command) => command.accept(),
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),
@@ -84,7 +87,7 @@ fn explain(error: anyhow::Error) -> Exit {
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
         return Exit::Passed;
     }
-    match error.downcast::<ScenarioError>() {
+    match error.downcast::<YamlError>() {
         Ok(error) => {
             note!("{:?}", miette::Report::new(error));
             Exit::Usage

@@ -147,20 +147,23 @@ fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelPro
     let mut targets = Targets::new();
     let mut models = Vec::new();
     for case in cases {
-        if targets.contains_key(&case.model) {
+        if targets.contains_key(&case.model.resolved) {
             continue;
         }
-        let name = ModelRef::parse(&case.model);
+        let name = ModelRef::parse(&case.model.resolved);
         let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
             .map_err(Explained::target)?;
         models.push(ModelProvenance {
-            name: case.model.clone(),
+            name: case.model.written.clone(),
             description: engine.model().description().to_owned(),
             weights_sha256: crate::model::ModelFiles::find(name)
                 .and_then(|files| files.weights_sha256())
                 .map_err(Explained::target)?,
         });
-        targets.insert(case.model.clone(), Arc::new(EngineTarget::new(engine)));
+        targets.insert(
+            case.model.resolved.clone(),
+            Arc::new(EngineTarget::new(engine)),
+        );
     }
     Ok((targets, models))
 }

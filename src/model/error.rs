@@ -31,6 +31,9 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A checkpoint script is not understood.
+    #[error("{}", .0.in_one_line())]
+    Script(#[from] crate::yaml::YamlError),
     /// The arithmetic failed.
     #[error(transparent)]
     Backend(#[from] crate::backend::BackendError),

@@ -1,4 +1,4 @@
-//! Where the files of a model come from: a folder, or the binary itself.
+//! Where the files of a model come from: a folder, the binary itself, or a checkpoint script.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ModelError, builtin, mapping};
 use crate::backend::Blob;
+use crate::scripted::Script;
 
 /// Largest text file of a checkpoint that is read; real tokenizers reach about 20 MB.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -18,15 +19,20 @@ pub enum ModelRef {
     Builtin(String),
     /// A folder that holds a checkpoint.
     Folder(PathBuf),
+    /// `script:FILE`, a checkpoint script, compiled in memory.
+    Script(PathBuf),
 }
 
 impl ModelRef {
-    /// Reads a name: `builtin:NAME`, or else the path of a folder.
+    /// Reads a name: `builtin:NAME`, `script:FILE`, or else the path of a folder.
     #[must_use]
     pub fn parse(name: &str) -> Self {
-        match name.strip_prefix("builtin:") {
-            Some(builtin) => Self::Builtin(builtin.to_owned()),
-            None => Self::Folder(PathBuf::from(name)),
+        if let Some(builtin) = name.strip_prefix("builtin:") {
+            Self::Builtin(builtin.to_owned())
+        } else if let Some(script) = name.strip_prefix("script:") {
+            Self::Script(PathBuf::from(script))
+        } else {
+            Self::Folder(PathBuf::from(name))
         }
     }
 }
@@ -36,6 +42,7 @@ impl fmt::Display for ModelRef {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Script(path) => write!(f, "script:{}", path.display()),
         }
     }
 }
@@ -44,13 +51,15 @@ impl fmt::Display for ModelRef {
 #[derive(Debug)]
 pub struct ModelFiles {
     name: ModelRef,
+    /// What a script was compiled to; empty for other models.
+    compiled: Vec<(&'static str, Blob)>,
 }
 
 impl ModelFiles {
     /// Finds a model.
     ///
     /// # Errors
-    /// If there is no such built-in model, or no such folder.
+    /// If there is no such built-in model or folder, or the script is not understood.
     pub fn find(name: ModelRef) -> Result<Self, ModelError> {
         let problem = match &name {
             ModelRef::Builtin(builtin) if builtin::files(builtin).is_none() => {
@@ -63,7 +72,13 @@ impl ModelFiles {
             ModelRef::Folder(path) if !path.is_dir() => {
                 "it is not a folder; give the folder that holds config.json".to_owned()
             }
-            _ => return Ok(Self { name }),
+            _ => {
+                let compiled = match &name {
+                    ModelRef::Script(path) => compile(path)?,
+                    ModelRef::Builtin(_) | ModelRef::Folder(_) => Vec::new(),
+                };
+                return Ok(Self { name, compiled });
+            }
         };
         Err(ModelError::NotFound {
             name: name.to_string(),
@@ -83,6 +98,7 @@ impl ModelFiles {
         match &self.name {
             ModelRef::Builtin(name) => format!("builtin:{name}/{file}"),
             ModelRef::Folder(path) => path.join(file).display().to_string(),
+            ModelRef::Script(path) => format!("script:{}/{file}", path.display()),
         }
     }
 
@@ -98,6 +114,10 @@ impl ModelFiles {
             },
             ModelRef::Folder(path) => match self.read_small(&path.join(file), file)? {
                 Some(bytes) => bytes,
+                None => return Ok(None),
+            },
+            ModelRef::Script(_) => match self.compiled.iter().find(|(name, _)| *name == file) {
+                Some((_, blob)) => blob.bytes().to_vec(),
                 None => return Ok(None),
             },
         };
@@ -159,6 +179,12 @@ impl ModelFiles {
                 .filter(|(file, _)| is_weights(file))
                 .map(|(file, bytes)| (self.label(file), Blob::new(*bytes)))
                 .collect(),
+            ModelRef::Script(_) => self
+                .compiled
+                .iter()
+                .filter(|(file, _)| is_weights(file))
+                .map(|(file, blob)| (self.label(file), blob.clone()))
+                .collect(),
             ModelRef::Folder(path) => {
                 let entries = std::fs::read_dir(path)
                     .map_err(|error| ModelError::file(path.display().to_string(), error))?;
@@ -182,4 +208,15 @@ impl ModelFiles {
         }
         Ok(weights)
     }
+}
+
+/// The files that a script describes.
+fn compile(path: &Path) -> Result<Vec<(&'static str, Blob)>, ModelError> {
+    let files = Script::load(path)?
+        .files()
+        .map_err(|error| ModelError::file(path.display().to_string(), error))?;
+    let blobs = files.into_iter();
+    Ok(blobs
+        .map(|(name, bytes)| (name, Blob::new(bytes)))
+        .collect())
 }

@@ -8,7 +8,8 @@ use super::PlanError;
 const MAX_DEPTH: usize = 8;
 
 /// The scenario files among `paths`: files as they are, and `*.yaml` and `*.yml` below folders,
-/// sorted. Folders named `fixtures` hold data, not scenarios.
+/// sorted. Folders named `fixtures` hold data and folders named `checkpoints` hold checkpoint
+/// scripts, not scenarios.
 ///
 /// # Errors
 /// If a path does not exist, or holds no scenario.
@@ -44,7 +45,9 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Res
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            let is_data = path.file_name().is_some_and(|name| name == "fixtures");
+            let is_data = path
+                .file_name()
+                .is_some_and(|name| name == "fixtures" || name == "checkpoints");
             if !is_data && depth < MAX_DEPTH {
                 search(&path, depth + 1, found)?;
             }

@@ -15,7 +15,7 @@ pub use discover::discover;
 pub use filter::Filter;
 pub use overrides::Overrides;
 
-pub use crate::scenario::{Limits, MockTools, Script};
+pub use crate::scenario::{Limits, MockTools, ModelName, Script};
 
 use crate::assertion::{Assertion, AssertionSpec};
 use crate::generation::{SamplingError, SamplingParams, SamplingSettings};
@@ -41,8 +41,8 @@ pub struct Case {
     pub why: String,
     /// Labels to select by.
     pub tags: Vec<String>,
-    /// The model's name.
-    pub model: String,
+    /// The model that answers.
+    pub model: ModelName,
     /// What is said.
     pub script: Script,
     /// What the tools answer.
@@ -126,10 +126,14 @@ fn case(
         description: scenario.description.clone(),
         why: scenario.why.clone(),
         tags: scenario.tags.clone(),
-        model: overrides
-            .model
-            .clone()
-            .unwrap_or_else(|| scenario.model.clone()),
+        model: match &overrides.model {
+            // On the command line, paths are relative to where it is typed.
+            Some(name) => ModelName {
+                written: name.clone(),
+                resolved: name.clone(),
+            },
+            None => scenario.model.clone(),
+        },
         script: test.script.clone(),
         tools: scenario.tools.clone(),
         sampling: resolve(&settings)?,

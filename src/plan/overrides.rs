@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::PlanError;
 use crate::generation::SamplingSettings;
-use crate::scenario::{LimitsWire, nearest};
+use crate::scenario::LimitsWire;
+use crate::yaml::nearest;
 
 /// What can be overridden.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -41,7 +41,7 @@ pub(super) async fn run_case(
         scenario_line: case.line,
         description: case.description.clone(),
         why: case.why.clone(),
-        model: case.model.clone(),
+        model: case.model.written.clone(),
         assertions: case.specs.clone(),
         verdict: verdict(&run, control.as_ref()),
         run,
@@ -58,10 +58,10 @@ async fn run_once(
     context: &RunContext<'_>,
     on_token: &mut dyn FnMut(),
 ) -> Option<RunRecord> {
-    let Some(target) = context.targets.get(&case.model) else {
+    let Some(target) = context.targets.get(&case.model.resolved) else {
         return Some(failed_run(
             sampling,
-            format!("no target for {}", case.model),
+            format!("no target for {}", case.model.resolved),
         ));
     };
     let (conversation, ending) = converse(
@@ -115,7 +115,7 @@ fn look_up(
         id: &case.id,
         scenario: &case.scenario,
         why: &case.why,
-        model: &case.model,
+        model: &case.model.written,
         sampling: &run.sampling,
     };
     let wanted = case.assertions.iter().any(|a| a.kind == "snapshot");

@@ -22,7 +22,7 @@ use crate::record::{CaseRecord, CaseVerdict, RecordError, RecordWriter, Summary}
 use crate::snapshot::SnapshotStore;
 use crate::target::Target;
 
-/// The targets of a run, by the model name that cases give.
+/// The targets of a run, by the resolved model name of their cases.
 pub type Targets = BTreeMap<String, Arc<dyn Target>>;
 
 /// What happens during a run.

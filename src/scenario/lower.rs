@@ -5,37 +5,19 @@ use std::path::Path;
 
 use serde_saphyr::{Location, Spanned};
 
-use super::error::ScenarioError;
 use super::mock::MockTools;
-use super::suggest::remedy;
 use super::tools::lower_tools;
 use super::wire::{ControlWire, LimitsWire, ScenarioWire, TestWire};
-use super::{Control, DEFAULT_MODEL, Scenario, Script, Test};
+use super::{Control, DEFAULT_MODEL, ModelName, Scenario, Script, Test};
 use crate::assertion::{Assertion, AssertionSpec, SpecError};
 use crate::generation::{Message, Role, SamplingSettings};
+use crate::yaml::{Source, YamlError, remedy};
 
 /// The version that this program reads.
 const VERSION: u32 = 1;
 
-/// The file being read, to point at places in it.
-pub(super) struct Source<'a> {
-    pub(super) path: &'a Path,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    /// An error at a place.
-    pub(super) fn error(&self, at: &Location, message: impl Into<String>) -> ScenarioError {
-        ScenarioError::at(self.path, self.text, at, message)
-    }
-}
-
-pub(super) fn lower(
-    path: &Path,
-    text: &str,
-    file: ScenarioWire,
-) -> Result<Scenario, ScenarioError> {
-    let source = Source { path, text };
+pub(super) fn lower(source: Source<'_>, file: ScenarioWire) -> Result<Scenario, YamlError> {
+    let path = source.path;
     if file.version.value != VERSION {
         let message = format!("version {} is not known", file.version.value);
         let error = source.error(&file.version.referenced, message);
@@ -73,15 +55,23 @@ pub(super) fn lower(
     })
 }
 
-/// A model's folder is relative to the scenario file, like every path in it.
-fn resolve_model(path: &Path, model: Option<&str>) -> String {
-    match model {
-        None => DEFAULT_MODEL.to_owned(),
-        Some(name) if name.contains(':') || Path::new(name).is_absolute() => name.to_owned(),
-        Some(folder) => {
-            let base = path.parent().unwrap_or(Path::new(""));
-            base.join(folder).display().to_string()
-        }
+/// A model's folder or script is relative to the scenario file, like every path in it.
+fn resolve_model(path: &Path, model: Option<&str>) -> ModelName {
+    let written = model.unwrap_or(DEFAULT_MODEL);
+    let (kind, relative) = match written.strip_prefix("script:") {
+        Some(script) => ("script:", script),
+        None => ("", written),
+    };
+    let resolved = if kind.is_empty() && written.contains(':') {
+        written.to_owned()
+    } else {
+        let base = path.parent().unwrap_or(Path::new(""));
+        // Joining leaves an absolute path as it is.
+        format!("{kind}{}", base.join(relative).display())
+    };
+    ModelName {
+        written: written.to_owned(),
+        resolved,
     }
 }
 
@@ -89,7 +79,7 @@ fn lower_test(
     source: &Source<'_>,
     file: &ScenarioWire,
     test: &Spanned<TestWire>,
-) -> Result<Test, ScenarioError> {
+) -> Result<Test, YamlError> {
     let at = &test.referenced;
     let test = &test.value;
     let id = check_id(source, &test.id)?;
@@ -112,7 +102,7 @@ fn lower_test(
     })
 }
 
-fn check_id(source: &Source<'_>, id: &Spanned<String>) -> Result<String, ScenarioError> {
+fn check_id(source: &Source<'_>, id: &Spanned<String>) -> Result<String, YamlError> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !id.value.is_empty() && id.value.chars().all(legal) {
         return Ok(id.value.clone());
@@ -123,7 +113,7 @@ fn check_id(source: &Source<'_>, id: &Spanned<String>) -> Result<String, Scenari
         .with_help("use lower-case letters, digits and hyphens"))
 }
 
-fn script(source: &Source<'_>, at: &Location, test: &TestWire) -> Result<Script, ScenarioError> {
+fn script(source: &Source<'_>, at: &Location, test: &TestWire) -> Result<Script, YamlError> {
     let turns = |turns: Vec<String>| Script::Turns {
         system: test.system.clone(),
         turns,
@@ -165,7 +155,7 @@ fn script(source: &Source<'_>, at: &Location, test: &TestWire) -> Result<Script,
 fn sampling(
     source: &Source<'_>,
     layers: [Option<&Spanned<SamplingSettings>>; 2],
-) -> Result<SamplingSettings, ScenarioError> {
+) -> Result<SamplingSettings, YamlError> {
     let mut settings = SamplingSettings::default();
     for layer in layers.into_iter().flatten() {
         settings = settings.overlaid(&layer.value);
@@ -179,7 +169,7 @@ fn sampling(
 fn limits(
     source: &Source<'_>,
     layers: [Option<&Spanned<LimitsWire>>; 2],
-) -> Result<LimitsWire, ScenarioError> {
+) -> Result<LimitsWire, YamlError> {
     let mut limits = LimitsWire::default();
     for layer in layers.into_iter().flatten() {
         limits = limits.overlaid(&layer.value);
@@ -193,7 +183,7 @@ fn limits(
 fn lower_assertions(
     source: &Source<'_>,
     test: &TestWire,
-) -> Result<(Vec<Assertion>, Vec<AssertionSpec>), ScenarioError> {
+) -> Result<(Vec<Assertion>, Vec<AssertionSpec>), YamlError> {
     if test.assertions.value.is_empty() {
         let message = "there is no assertion, so this test could not fail";
         return Err(source.error(&test.assertions.referenced, message));
@@ -236,7 +226,7 @@ fn lower_control(
     control: &Spanned<ControlWire>,
     sampling: &SamplingSettings,
     assertions: &[Assertion],
-) -> Result<Control, ScenarioError> {
+) -> Result<Control, YamlError> {
     let wire = &control.value;
     sampling
         .overlaid(&wire.sampling.value)

@@ -5,12 +5,10 @@
 //! run anything and does not know targets.
 
 mod assertion_wire;
-mod error;
 mod limits;
 mod lower;
 mod mock;
 mod schema;
-mod suggest;
 mod tools;
 mod wire;
 
@@ -20,14 +18,13 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
-pub use error::ScenarioError;
 pub use mock::MockTools;
 pub use schema::json_schema;
-pub use suggest::nearest;
 pub use wire::LimitsWire;
 
 use crate::assertion::{Assertion, AssertionSpec};
 use crate::generation::{Message, SamplingSettings};
+use crate::yaml::{self, Source, YamlError};
 
 /// The model of a scenario that names none.
 pub const DEFAULT_MODEL: &str = "builtin:readme";
@@ -47,12 +44,22 @@ pub struct Scenario {
     pub why: String,
     /// Labels to select by.
     pub tags: Vec<String>,
-    /// The model's name; a folder is relative to the scenario file, and resolved here.
-    pub model: String,
+    /// The model that answers.
+    pub model: ModelName,
     /// The tools that its tests may call.
     pub tools: MockTools,
     /// Its tests, at least one.
     pub tests: Vec<Test>,
+}
+
+/// The name of a model. Folders and scripts in it are relative to the scenario file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelName {
+    /// As written. It names snapshots and stands in records, so it is the same wherever the
+    /// repository lies.
+    pub written: String,
+    /// With its path resolved: what is loaded.
+    pub resolved: String,
 }
 
 /// One test of a scenario: a conversation and what is asked of it.
@@ -124,16 +131,9 @@ impl Scenario {
     ///
     /// # Errors
     /// If the file or a fixture cannot be read, or anything in it is not understood.
-    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let unreadable = |problem: String| ScenarioError::unreadable(path, problem);
-        let size = std::fs::metadata(path)
-            .map_err(|error| unreadable(error.to_string()))?
-            .len();
-        if size > MAX_FILE_BYTES {
-            let problem = format!("{size} bytes; a scenario has at most {MAX_FILE_BYTES}");
-            return Err(unreadable(problem));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    pub fn load(path: &Path) -> Result<Self, YamlError> {
+        let help = "give the path of a scenario file; 'loopwatch init' writes one";
+        let text = yaml::read_text(path, MAX_FILE_BYTES, help)?;
         Self::parse(path, &text)
     }
 
@@ -141,9 +141,9 @@ impl Scenario {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
-        let file = wire::read(path, text)?;
-        lower::lower(path, text, file)
+    pub fn parse(path: &Path, text: &str) -> Result<Self, YamlError> {
+        let source = Source { path, text };
+        lower::lower(source, yaml::read(source)?)
     }
 }
 

@@ -37,7 +37,7 @@ tests:
       - {type: tool-called, value: Read, args: {p: a}}
 ";
 
-fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+fn parse(text: &str) -> Result<Scenario, YamlError> {
     Scenario::parse(Path::new("s.yaml"), text)
 }
 
@@ -46,7 +46,8 @@ fn a_whole_scenario_is_read() {
     let scenario = parse(VALID).expect("valid");
     let test = &scenario.tests[0];
     assert_eq!(scenario.name, "s");
-    assert_eq!(scenario.model, DEFAULT_MODEL);
+    assert_eq!(scenario.model.written, DEFAULT_MODEL);
+    assert_eq!(scenario.model.resolved, DEFAULT_MODEL);
     assert_eq!(test.line, 19);
     assert_eq!(test.sampling.temperature, Some(0.0));
     assert_eq!(test.sampling.seed, Some(3));

@@ -5,11 +5,10 @@ use std::path::{Component, Path};
 use indexmap::IndexMap;
 use serde_saphyr::{Location, Spanned};
 
-use super::ScenarioError;
-use super::lower::Source;
 use super::mock::{MockAnswer, MockRule, MockTool};
 use super::wire::{AnswerWire, MockWire, ToolWire};
 use crate::generation::ToolSpec;
+use crate::yaml::{Source, YamlError};
 
 /// The folder of fixtures beside a scenario, if it names none.
 const DEFAULT_FIXTURES: &str = "fixtures";
@@ -21,7 +20,7 @@ pub(super) fn lower_tools(
     source: &Source<'_>,
     tools: &IndexMap<String, Spanned<ToolWire>>,
     fixtures: Option<&str>,
-) -> Result<Vec<MockTool>, ScenarioError> {
+) -> Result<Vec<MockTool>, YamlError> {
     let beside = source.path.parent().unwrap_or(Path::new(""));
     let fixtures = beside.join(fixtures.unwrap_or(DEFAULT_FIXTURES));
     tools
@@ -35,7 +34,7 @@ fn lower_tool(
     name: &str,
     tool: &Spanned<ToolWire>,
     fixtures: &Path,
-) -> Result<MockTool, ScenarioError> {
+) -> Result<MockTool, YamlError> {
     let wire = &tool.value;
     let schema = &wire.input_schema;
     if schema.value.get("type").and_then(|kind| kind.as_str()) != Some("object") {
@@ -66,7 +65,7 @@ fn lower_rule(
     rule: &Spanned<MockWire>,
     is_last: bool,
     fixtures: &Path,
-) -> Result<MockRule, ScenarioError> {
+) -> Result<MockRule, YamlError> {
     let at = &rule.referenced;
     match (&rule.value.when, &rule.value.answer, &rule.value.otherwise) {
         (Some(when), Some(answer), None) => Ok(MockRule {
@@ -92,7 +91,7 @@ fn lower_answer(
     at: &Location,
     answer: &AnswerWire,
     fixtures: &Path,
-) -> Result<MockAnswer, ScenarioError> {
+) -> Result<MockAnswer, YamlError> {
     match (&answer.text, &answer.file, &answer.error) {
         (Some(text), None, None) => Ok(MockAnswer::Text(text.clone())),
         (None, None, Some(problem)) => Ok(MockAnswer::Error(problem.clone())),

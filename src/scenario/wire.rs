@@ -1,15 +1,11 @@
 //! The scenario file as written. Every unknown key is an error.
 
-use std::path::Path;
-
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::{Budget, Error, Location, Options, Spanned};
+use serde_saphyr::Spanned;
 
-use super::ScenarioError;
 use super::assertion_wire::AssertionWire;
-use super::suggest::remedy;
 use crate::generation::{Role, SamplingSettings};
 
 /// A scenario file, version 1.
@@ -29,7 +25,8 @@ pub(super) struct ScenarioWire {
     /// Labels to select by, with `--filter tag:NAME`.
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    /// `builtin:readme` (default), or a folder with a checkpoint, relative to this file.
+    /// `builtin:readme` (default), a folder with a checkpoint, or `script:FILE`, a checkpoint
+    /// script; folder and file are relative to this file.
     pub(super) model: Option<String>,
     /// Sampling parameters of every test.
     #[schemars(with = "Option<SamplingSettings>")]
@@ -160,51 +157,4 @@ pub(super) struct AnswerWire {
     pub(super) file: Option<String>,
     /// An error with this message.
     pub(super) error: Option<String>,
-}
-
-/// Reads the file into its wire form.
-pub(super) fn read(path: &Path, text: &str) -> Result<ScenarioWire, ScenarioError> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(path, text, error))
-}
-
-/// A scenario is small and written by hand; more than this is an accident or an attack.
-fn options() -> Options {
-    let mut options = Options::default();
-    let mut budget = Budget::default();
-    budget.max_events = 100_000;
-    budget.max_aliases = 1_000;
-    budget.max_anchors = 1_000;
-    options.budget = Some(budget);
-    options
-}
-
-/// The reader's error in our words, with the remedy where there is one.
-pub(super) fn explain(path: &Path, text: &str, error: Error) -> ScenarioError {
-    let error = error.without_snippet();
-    let location = error.location().unwrap_or(Location::UNKNOWN);
-    let at = |message: String| ScenarioError::at(path, text, &location, message);
-    match error {
-        Error::SerdeUnknownField {
-            field, expected, ..
-        } => at(format!("unknown key '{field}'")).with_help(remedy(field, expected)),
-        Error::SerdeUnknownVariant {
-            variant, expected, ..
-        } => at(format!("unknown value '{variant}'")).with_help(remedy(variant, expected)),
-        Error::SerdeMissingField { field, .. } => {
-            at(format!("the key '{field}' is missing beside this one"))
-        }
-        other => at(plain(other)),
-    }
-}
-
-/// The message without its place, which is said already.
-fn plain(error: &Error) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first
-        .split(" at line ")
-        .next()
-        .unwrap_or(first)
-        .trim_end_matches([',', ':'])
-        .to_owned()
 }

@@ -13,4 +13,5 @@ mod layers;
 mod run;
 mod sampler_goldens;
 mod scenarios;
+mod scripted;
 mod support;

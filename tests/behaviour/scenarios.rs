@@ -7,7 +7,11 @@ use crate::support::{Sandbox, repository};
 use rstest::rstest;
 
 #[rstest]
-fn passes(#[files("scenarios/*.yaml")] scenario: PathBuf) {
+fn passes(
+    #[files("scenarios/*.yaml")]
+    #[files("scenarios/reported/*.yaml")]
+    scenario: PathBuf,
+) {
     let sandbox = Sandbox::new();
     let scenario = scenario.to_str().expect("UTF-8");
     let snapshots = repository("snapshots");

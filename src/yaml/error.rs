@@ -1,4 +1,4 @@
-//! A scenario that is not understood: where, what, and the remedy.
+//! A file that is not understood: where, what, and the remedy.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde_saphyr::Location;
 use thiserror::Error;
 
-/// An error in a scenario file. Its text begins with `file:line:column`, for editors; its
+/// An error in a file that a person wrote. Its text begins with `file:line:column`, for editors; its
 /// diagnostic shows the line.
 #[derive(Debug, Error)]
 #[error("{path}:{line}:{column}: {message}")]
-pub struct ScenarioError {
+pub struct YamlError {
     /// The file.
     pub path: String,
     /// The line, counted from 1.
@@ -25,7 +25,7 @@ pub struct ScenarioError {
     span: SourceSpan,
 }
 
-impl ScenarioError {
+impl YamlError {
     /// Something is wrong at a place in the file.
     pub(super) fn at(
         path: &Path,
@@ -54,22 +54,32 @@ impl ScenarioError {
     }
 
     /// The file cannot be read at all.
-    pub(super) fn unreadable(path: &Path, problem: String) -> Self {
+    pub(super) fn unreadable(path: &Path, problem: String, help: &str) -> Self {
         Self {
             path: path.display().to_string(),
             line: 1,
             column: 1,
             message: problem,
-            help: Some("give the path of a scenario file; 'loopwatch init' writes one".to_owned()),
+            help: Some(help.to_owned()),
             source_text: None,
             span: (0, 0).into(),
         }
     }
 
     /// Adds the remedy.
-    pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Place, problem and remedy in one line, for places that cannot show the source.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{self}; {help}"),
+            None => self.to_string(),
+        }
     }
 }
 
@@ -88,7 +98,7 @@ fn byte_offset(text: &str, line: usize, column: usize) -> usize {
     start + within
 }
 
-impl Diagnostic for ScenarioError {
+impl Diagnostic for YamlError {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         let help = self.help.as_ref()?;
         Some(Box::new(help))
