@@ -3,6 +3,7 @@
 //! One file per command; `main` is the dispatch table. Only this module reads the environment,
 //! prints, and chooses exit codes.
 
+mod chat;
 mod detect;
 mod exit;
 mod generate;

@@ -29,7 +29,7 @@ pub(super) struct Run {
     /// Only cases whose id contains this; tag:NAME selects by tag, commas mean 'or'
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
-    /// Override a scenario field: model, sampling.… or limits.…; repeatable
+    /// Override a scenario field: model, sampling.…, limits.… or template.…; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Where snapshots are kept

@@ -4,7 +4,7 @@ use super::EngineError;
 use crate::backend::Backend;
 use crate::generation::Prompt;
 use crate::model::{self, LanguageModel, ModelFiles};
-use crate::text::{ChatTemplate, TextError, Tokenizer};
+use crate::text::{ChatTemplate, TemplateFiles, TextError, Tokenizer};
 
 /// A model that is ready to generate.
 pub struct LoadedModel {
@@ -33,11 +33,17 @@ impl LoadedModel {
             Some(json) => Some(Tokenizer::from_json(&json).map_err(text_error("tokenizer.json"))?),
             None => None,
         };
-        let template = ChatTemplate::from_files(
-            files.text("chat_template.jinja")?,
-            files.text("tokenizer_config.json")?.as_deref(),
-        )
+        let template = ChatTemplate::from_files(TemplateFiles {
+            jinja: files.text("chat_template.jinja")?,
+            tool_use: files.text("additional_chat_templates/tool_use.jinja")?,
+            tokenizer_config: files.text("tokenizer_config.json")?,
+            special_tokens_map: files.text("special_tokens_map.json")?,
+        })
         .map_err(text_error("chat_template.jinja"))?;
+        // As mlx-lm 0.32.2 (`tokenizer_utils.py`, `apply_chat_template`): templates are told
+        // whether the model can think, unless the caller says otherwise.
+        let thinks = tokenizer.as_ref().is_some_and(Tokenizer::has_thinking);
+        let template = template.map(|template| template.with_default("enable_thinking", thinks));
         Ok(Self {
             name,
             language_model: model::load(files, backend)?,
@@ -62,7 +68,11 @@ impl LoadedModel {
         let tokens = match prompt {
             Prompt::Tokens { tokens } => tokens.clone(),
             Prompt::Text { text } => self.encode(text, true)?,
-            Prompt::Chat { messages, tools } => {
+            Prompt::Chat {
+                messages,
+                tools,
+                variables,
+            } => {
                 let template = self.template.as_ref().ok_or_else(|| {
                     EngineError::Request(format!(
                         "{} has no chat template; give a plain prompt instead of messages",
@@ -70,7 +80,7 @@ impl LoadedModel {
                     ))
                 })?;
                 let text = template
-                    .render(messages, tools)
+                    .render(messages, tools, variables)
                     .map_err(|problem| self.text_error(problem))?;
                 self.encode(&text, false)?
             }

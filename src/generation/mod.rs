@@ -8,6 +8,7 @@ mod event;
 mod message;
 mod request;
 mod sampling;
+mod template;
 mod transcript;
 
 pub use event::{Event, EventKind, FinishReason, Token, Usage};
@@ -17,4 +18,5 @@ pub use sampling::{
     DEFAULT_MAX_TOKENS, DEFAULT_REPETITION_CONTEXT_SIZE, DEFAULT_REPETITION_PENALTY, SamplingError,
     SamplingParams, SamplingSettings,
 };
+pub use template::TemplateVariables;
 pub use transcript::{Conversation, Exchange, ToolResult, Transcript, TranscriptError};

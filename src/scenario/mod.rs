@@ -27,7 +27,7 @@ pub use suggest::nearest;
 pub use wire::LimitsWire;
 
 use crate::assertion::{Assertion, AssertionSpec};
-use crate::generation::{Message, SamplingSettings};
+use crate::generation::{Message, SamplingSettings, TemplateVariables};
 
 /// The model of a scenario that names none.
 pub const DEFAULT_MODEL: &str = "builtin:readme";
@@ -68,6 +68,8 @@ pub struct Test {
     pub sampling: SamplingSettings,
     /// The file's limits with the test's laid over them.
     pub limits: LimitsWire,
+    /// The file's template variables with the test's laid over them.
+    pub template: TemplateVariables,
     /// The same run with the cure removed, if there is one.
     pub control: Option<Control>,
     /// What must hold, at least one.

@@ -10,7 +10,7 @@ use serde_saphyr::{Budget, Error, Location, Options, Spanned};
 use super::ScenarioError;
 use super::assertion_wire::AssertionWire;
 use super::suggest::remedy;
-use crate::generation::{Role, SamplingSettings};
+use crate::generation::{Role, SamplingSettings, TemplateVariables};
 
 /// A scenario file, version 1.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ pub(super) struct ScenarioWire {
     /// Limits of every test.
     #[schemars(with = "Option<LimitsWire>")]
     pub(super) limits: Option<Spanned<LimitsWire>>,
+    /// Variables of the chat template for every test, such as `enable_thinking: false`.
+    #[serde(default)]
+    pub(super) template: TemplateVariables,
     /// The folder of files that mock tools return, relative to this file; default `fixtures`.
     pub(super) fixtures: Option<String>,
     /// Tools that the model may call, by name, and what they answer.
@@ -74,6 +77,9 @@ pub(super) struct TestWire {
     /// Laid over the file's limits.
     #[schemars(with = "Option<LimitsWire>")]
     pub(super) limits: Option<Spanned<LimitsWire>>,
+    /// Laid over the file's template variables.
+    #[serde(default)]
+    pub(super) template: TemplateVariables,
     /// Replaces the file's control.
     #[schemars(with = "Option<ControlWire>")]
     pub(super) control: Option<Spanned<ControlWire>>,

@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["generation"]),
     ("sampling", &["generation"]),
     ("text", &["generation"]),
+    ("protocol", &["generation"]),
     ("backend", &[]),
     ("snapshot", &["generation"]),
     ("model", &["backend"]),
@@ -48,6 +49,7 @@ const PURE: &[&str] = &[
     "metrics",
     "sampling",
     "text",
+    "protocol",
     "assertion",
     "report",
 ];

@@ -12,3 +12,4 @@ mod layers;
 mod run;
 mod scenarios;
 mod support;
+mod templates;
