@@ -11,19 +11,18 @@ use serde::Serialize;
 use super::chat;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
-use super::style;
+use super::{models, style};
 use crate::engine::Engine;
 use crate::generation::{Event, EventKind, GenerateRequest, Message, Prompt, Role, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopVerdict, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;
-use crate::model::ModelRef;
 use crate::protocol::Chat;
 
 /// Generate one answer.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("input").required(true)), after_help = EXAMPLES)]
 pub(super) struct Generate {
-    /// A folder with a checkpoint, or builtin:readme
+    /// A folder with a checkpoint, hf:org/name[@revision], or builtin:readme
     #[arg(long, value_name = "MODEL", default_value = "builtin:readme")]
     model: String,
     /// What the user says; rendered with the model's chat template
@@ -97,7 +96,7 @@ impl Generate {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let request = self.request()?;
         let before = Instant::now();
-        let name = ModelRef::parse(&self.model);
+        let name = models::find(&self.model)?;
         let threads = self.threads.unwrap_or_else(super::available_threads);
         let engine = Engine::load(&name, threads).map_err(Explained::target)?;
         let loading = before.elapsed();

@@ -8,6 +8,7 @@ mod detect;
 mod exit;
 mod generate;
 mod init;
+mod models;
 mod paths;
 mod progress;
 mod provenance;

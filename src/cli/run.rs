@@ -8,9 +8,8 @@ use tokio::sync::watch;
 
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
-use super::{available_threads, paths, provenance, sampling, summary};
+use super::{available_threads, models, paths, provenance, sampling, summary};
 use crate::engine::Engine;
-use crate::model::ModelRef;
 use crate::plan::{self, Case, Filter, Overrides};
 use crate::record::{ModelProvenance, Record, RecordWriter, Summary};
 use crate::report;
@@ -136,7 +135,7 @@ fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelPro
         if targets.contains_key(&case.model) {
             continue;
         }
-        let name = ModelRef::parse(&case.model);
+        let name = models::find(&case.model)?;
         let engine = Engine::load(&name, threads).map_err(Explained::target)?;
         models.push(ModelProvenance {
             name: case.model.clone(),

@@ -1,15 +1,16 @@
-//! Where the files of a model come from: a folder, or the binary itself.
+//! Where the files of a model come from: a folder, the hub's cache, or the binary itself.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::hub::{HubSnapshot, is_weights};
 use super::{ModelError, builtin, mapping};
 use crate::backend::Blob;
 
 /// Largest text file of a checkpoint that is read; real tokenizers reach about 20 MB.
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+pub(super) const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// The name of a model, as users write it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,6 +19,8 @@ pub enum ModelRef {
     Builtin(String),
     /// A folder that holds a checkpoint.
     Folder(PathBuf),
+    /// A model of the hub that has been [fetched](super::fetch).
+    Hub(HubSnapshot),
 }
 
 impl ModelRef {
@@ -36,6 +39,7 @@ impl fmt::Display for ModelRef {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Hub(snapshot) => write!(f, "{}", snapshot.name()),
         }
     }
 }
@@ -83,6 +87,7 @@ impl ModelFiles {
         match &self.name {
             ModelRef::Builtin(name) => format!("builtin:{name}/{file}"),
             ModelRef::Folder(path) => path.join(file).display().to_string(),
+            ModelRef::Hub(snapshot) => format!("{}/{file}", snapshot.name()),
         }
     }
 
@@ -100,6 +105,12 @@ impl ModelFiles {
                 Some(bytes) => bytes,
                 None => return Ok(None),
             },
+            ModelRef::Hub(snapshot) => {
+                match self.read_small(&snapshot.folder().join(file), file)? {
+                    Some(bytes) => bytes,
+                    None => return Ok(None),
+                }
+            }
         };
         String::from_utf8(bytes)
             .map(Some)
@@ -151,7 +162,6 @@ impl ModelFiles {
     /// # Errors
     /// If there are none, or one cannot be mapped.
     pub fn weights(&self) -> Result<Vec<(String, Blob)>, ModelError> {
-        let is_weights = |file: &str| file.starts_with("model") && file.ends_with(".safetensors");
         let weights = match &self.name {
             ModelRef::Builtin(name) => builtin::files(name)
                 .unwrap_or_default()
@@ -159,27 +169,30 @@ impl ModelFiles {
                 .filter(|(file, _)| is_weights(file))
                 .map(|(file, bytes)| (self.label(file), Blob::new(*bytes)))
                 .collect(),
-            ModelRef::Folder(path) => {
-                let entries = std::fs::read_dir(path)
-                    .map_err(|error| ModelError::file(path.display().to_string(), error))?;
-                let mut files: Vec<String> = entries
-                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                    .filter(|file| is_weights(file))
-                    .collect();
-                files.sort();
-                files
-                    .into_iter()
-                    .map(|file| match mapping::map(&path.join(&file)) {
-                        Ok(blob) => Ok((self.label(&file), blob)),
-                        Err(error) => Err(ModelError::file(self.label(&file), error)),
-                    })
-                    .collect::<Result<Vec<_>, _>>()?
-            }
+            ModelRef::Folder(path) => self.map_weights(path)?,
+            ModelRef::Hub(snapshot) => self.map_weights(snapshot.folder())?,
         };
         if weights.is_empty() {
             let problem = "the checkpoint has no such file (GGUF and .bin are not supported)";
             return Err(ModelError::file(self.label("model.safetensors"), problem));
         }
         Ok(weights)
+    }
+
+    fn map_weights(&self, folder: &Path) -> Result<Vec<(String, Blob)>, ModelError> {
+        let entries = std::fs::read_dir(folder)
+            .map_err(|error| ModelError::file(folder.display().to_string(), error))?;
+        let mut files: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|file| is_weights(file))
+            .collect();
+        files.sort();
+        files
+            .into_iter()
+            .map(|file| match mapping::map(&folder.join(&file)) {
+                Ok(blob) => Ok((self.label(&file), blob)),
+                Err(error) => Err(ModelError::file(self.label(&file), error)),
+            })
+            .collect()
     }
 }

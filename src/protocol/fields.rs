@@ -60,7 +60,9 @@ impl<'a> Fields<'a> {
 
     /// A field, or `None` if it is absent or null.
     pub(super) fn optional(&mut self, field: &'static str) -> Option<&'a Value> {
-        self.known.push(field);
+        if !self.known.contains(&field) {
+            self.known.push(field);
+        }
         self.object.get(field).filter(|value| !value.is_null())
     }
 

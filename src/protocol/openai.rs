@@ -245,7 +245,10 @@ mod tests {
         assert_eq!(asking.tool_calls[0].arguments["x"], 1);
         assert_eq!(asking.tool_calls[0].id.as_deref(), Some("1"));
         assert_eq!(asking.tool_calls[1].arguments["y"], json!([2]));
-        assert_eq!((result.tool_call_id.as_deref(), result.name.as_deref()), (Some("1"), Some("f")));
+        assert_eq!(
+            (result.tool_call_id.as_deref(), result.name.as_deref()),
+            (Some("1"), Some("f"))
+        );
         assert_eq!(answer.reasoning_content.as_deref(), Some("t"));
         assert_eq!(chat.tools[0].parameters, json!({}));
         assert!(!chat.variables.is_empty());

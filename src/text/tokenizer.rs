@@ -1,7 +1,7 @@
 //! A checkpoint's tokenizer.
 
-use super::detokenizer::{Detokenizer, Plan};
 use super::TextError;
+use super::detokenizer::{Detokenizer, Plan};
 
 /// Tokens that a vocabulary has together if its model thinks.
 const THINKING_MARKS: [&[&str]; 5] = [

@@ -48,7 +48,9 @@ fn prompts_have_the_form_the_model_was_trained_on() {
         Message::text(Role::Tool, "# A"),
     ];
     assert_eq!(
-        template.render(&messages, &tools(), &none).expect("renders"),
+        template
+            .render(&messages, &tools(), &none)
+            .expect("renders"),
         "<|im_start|>system\n# Tools\n\nYou may call one or more functions.\n<tools>\n\
          {\"name\": \"Read\", \"parameters\": {\"file_path\": \"string\"}}\n\
          {\"name\": \"Bash\", \"parameters\": {\"command\": \"string\"}}\n\

@@ -7,7 +7,9 @@
 
 mod builtin;
 mod commands;
+mod fixture_hub;
 mod goldens;
+mod hub;
 mod layers;
 mod run;
 mod scenarios;

@@ -95,10 +95,14 @@ fn prompts_are_those_of_transformers(#[case] family: &str) {
             (Golden::Prompt(theirs), Ok(ours)) if *theirs == ours => {}
             (Golden::Refused(theirs), Err(ours)) if ours.to_string().contains(theirs) => {}
             (Golden::Prompt(theirs), ours) => {
-                wrong.push(format!("{name}: transformers:\n{theirs}\nhere:\n{ours:?}\n"));
+                wrong.push(format!(
+                    "{name}: transformers:\n{theirs}\nhere:\n{ours:?}\n"
+                ));
             }
             (Golden::Refused(theirs), ours) => {
-                wrong.push(format!("{name}: transformers refuses: {theirs}\nhere:\n{ours:?}\n"));
+                wrong.push(format!(
+                    "{name}: transformers refuses: {theirs}\nhere:\n{ours:?}\n"
+                ));
             }
         }
     }

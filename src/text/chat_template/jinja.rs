@@ -78,7 +78,10 @@ pub(super) fn clock(moment: &serde_json::Value) -> Result<Value, String> {
     Ok(Value::from_function(
         move |format: &str| -> Result<String, Error> {
             jiff::fmt::strtime::format(format, now).map_err(|error| {
-                Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}"))
+                Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("strftime_now: {error}"),
+                )
             })
         },
     ))

@@ -44,7 +44,10 @@ fn python_methods_and_block_trimming_work() {
 }
 
 #[rstest]
-#[case("{{ raise_exception('roles must alternate') }}", "roles must alternate")]
+#[case(
+    "{{ raise_exception('roles must alternate') }}",
+    "roles must alternate"
+)]
 #[case(
     "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}",
     "fuel"
@@ -52,7 +55,10 @@ fn python_methods_and_block_trimming_work() {
 #[case("{% include 'chat_template.jinja' %}", "recursion")]
 #[case("{{ undefined_name.field }}", "undefined")]
 #[case("{{ undefined_name | tojson }}", "no JSON form")]
-#[case("{{ strftime_now('%Y') }}", "set its variable strftime_now, such as 2024-07-26")]
+#[case(
+    "{{ strftime_now('%Y') }}",
+    "set its variable strftime_now, such as 2024-07-26"
+)]
 fn a_template_may_refuse_and_may_not_run_for_ever(#[case] source: &str, #[case] message: &str) {
     let refused = template(source)
         .render(&[user("x")], &[], &none())
@@ -86,13 +92,20 @@ fn special_tokens_come_in_both_spellings_and_from_both_files() {
 #[test]
 fn a_model_without_a_template_has_none() {
     assert!(configured("{}").expect("valid").is_none());
-    assert!(configured(r#"{"chat_template": null}"#).expect("valid").is_none());
+    assert!(
+        configured(r#"{"chat_template": null}"#)
+            .expect("valid")
+            .is_none()
+    );
 }
 
 #[rstest]
 #[case("{", "tokenizer_config.json: ")]
 #[case(r#"{"chat_template": 5}"#, "neither text nor a list")]
-#[case(r#"{"chat_template": [{"name": "rag", "template": ""}]}"#, "none is called 'default'")]
+#[case(
+    r#"{"chat_template": [{"name": "rag", "template": ""}]}"#,
+    "none is called 'default'"
+)]
 #[case(r#"{"chat_template": "{% if"}"#, "chat template: ")]
 fn broken_files_are_named(#[case] config: &str, #[case] message: &str) {
     let error = configured(config).expect_err("refused").to_string();
@@ -106,7 +119,8 @@ fn a_template_file_replaces_the_templates_of_the_configuration() {
         description: String::new(),
         parameters: json!({}),
     };
-    let files = |tool_use: Option<&str>| TemplateFiles {
+    let files = |tool_use: Option<&str>| {
+        TemplateFiles {
         jinja: Some("file".to_owned()),
         tool_use: tool_use.map(str::to_owned),
         tokenizer_config: Some(
@@ -114,15 +128,21 @@ fn a_template_file_replaces_the_templates_of_the_configuration() {
                 .to_owned(),
         ),
         ..TemplateFiles::default()
+    }
     };
     let text = |files: TemplateFiles, tools: &[ToolSpec]| {
-        let template = ChatTemplate::from_files(files).expect("valid").expect("one");
+        let template = ChatTemplate::from_files(files)
+            .expect("valid")
+            .expect("one");
         template.render(&[], tools, &none()).expect("renders")
     };
     assert_eq!(text(files(None), &[tool.clone()]), "file");
     assert_eq!(text(files(Some("tools")), &[tool.clone()]), "tools");
     assert_eq!(text(files(Some("tools")), &[]), "file");
-    let inline = TemplateFiles { jinja: None, ..files(None) };
+    let inline = TemplateFiles {
+        jinja: None,
+        ..files(None)
+    };
     assert_eq!(text(inline.clone(), &[tool]), "b");
     assert_eq!(text(inline, &[]), "a");
 }
@@ -132,9 +152,15 @@ fn variables_go_over_defaults_and_special_tokens() {
     let template = template("{{ enable_thinking }} {{ add_generation_prompt }} {{ n + 1 }}")
         .with_default("enable_thinking", true);
     let n = variables(json!({"n": 2}));
-    assert_eq!(template.render(&[], &[], &n).expect("renders"), "True True 3");
+    assert_eq!(
+        template.render(&[], &[], &n).expect("renders"),
+        "True True 3"
+    );
     let over = variables(json!({"n": 0, "enable_thinking": false, "add_generation_prompt": false}));
-    assert_eq!(template.render(&[], &[], &over).expect("renders"), "False False 1");
+    assert_eq!(
+        template.render(&[], &[], &over).expect("renders"),
+        "False False 1"
+    );
 }
 
 #[rstest]
@@ -142,7 +168,9 @@ fn variables_go_over_defaults_and_special_tokens() {
 #[case(json!(20240726))]
 fn a_moment_that_is_none_is_refused(#[case] moment: serde_json::Value) {
     let variables = variables(json!({"strftime_now": moment}));
-    let error = template("x").render(&[], &[], &variables).expect_err("refused");
+    let error = template("x")
+        .render(&[], &[], &variables)
+        .expect_err("refused");
     assert!(error.to_string().contains("must be a date"), "{error}");
 }
 
@@ -167,6 +195,11 @@ fn calls_without_ids_get_some_and_results_refer_to_them() {
     ];
     let source = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.id }} {% endfor %}\
                   {% if m.role == 'tool' %}={{ m.tool_call_id }} {% endif %}{% endfor %}";
-    let text = template(source).render(&messages, &[], &none()).expect("renders");
-    assert_eq!(text, "call00001 mine =call00001 =mine call00003 =call00003 = ");
+    let text = template(source)
+        .render(&messages, &[], &none())
+        .expect("renders");
+    assert_eq!(
+        text,
+        "call00001 mine =call00001 =mine call00003 =call00003 = "
+    );
 }

@@ -154,10 +154,7 @@ fn byte_of(token: &str) -> Option<u8> {
 /// The bytes that a byte-level token stands for. One with a character that stands for none, such
 /// as a token added later, stands for itself.
 fn bytes_of(token: &str) -> Vec<u8> {
-    let bytes: Option<Vec<u8>> = token
-        .chars()
-        .map(|c| BYTE_LEVEL.get(&c).copied())
-        .collect();
+    let bytes: Option<Vec<u8>> = token.chars().map(|c| BYTE_LEVEL.get(&c).copied()).collect();
     bytes.unwrap_or_else(|| token.as_bytes().to_vec())
 }
 

@@ -58,11 +58,17 @@ impl<'a> Windowed<'a> {
             .to_owned()
     }
 
+    /// Keeps the last ids as context, from where they are text by themselves: a context that
+    /// began within a character would spoil what follows it.
     fn slide(&mut self) -> Result<(), TextError> {
-        let drop = self.ids.len().saturating_sub(CONTEXT);
-        self.ids.drain(..drop);
-        self.context = self.ids.len();
-        self.context_text = self.tokenizer.decode(&self.ids)?;
-        Ok(())
+        self.ids.drain(..self.ids.len().saturating_sub(CONTEXT));
+        loop {
+            self.context_text = self.tokenizer.decode(&self.ids)?;
+            if self.ids.is_empty() || !self.context_text.contains(char::REPLACEMENT_CHARACTER) {
+                self.context = self.ids.len();
+                return Ok(());
+            }
+            self.ids.remove(0);
+        }
     }
 }
