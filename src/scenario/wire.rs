@@ -29,7 +29,8 @@ pub(super) struct ScenarioWire {
     /// Labels to select by, with `--filter tag:NAME`.
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    /// `builtin:readme` (default), or a folder with a checkpoint, relative to this file.
+    /// `builtin:readme` (default), `hf:org/name@revision`, or a folder with a checkpoint,
+    /// relative to this file.
     pub(super) model: Option<String>,
     /// Sampling parameters of every test.
     #[schemars(with = "Option<SamplingSettings>")]

@@ -14,6 +14,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::support::Sandbox;
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/templates")
 }
@@ -107,4 +109,136 @@ fn prompts_are_those_of_transformers(#[case] family: &str) {
         }
     }
     assert!(wrong.is_empty(), "{family}: {}", wrong.join("\n"));
+}
+
+/// The built-in model's template ends with the assistant's opening unless it is told not to.
+fn prompt_tokens(sandbox: &Sandbox, flags: &[&str]) -> u64 {
+    let base = ["generate", "--max-tokens", "1", "--json"];
+    let ran = sandbox.run(&[&base, flags].concat()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    answer["prompt_tokens"].as_u64().expect("a count")
+}
+
+#[test]
+fn variables_reach_the_template_from_the_command_line() {
+    let sandbox = Sandbox::new();
+    let open = prompt_tokens(&sandbox, &["--prompt", "x"]);
+    let variable = "add_generation_prompt=false";
+    let flags = ["--prompt", "x", "--template-var", variable];
+    let closed = prompt_tokens(&sandbox, &flags);
+    assert!(closed < open, "{closed} {open}");
+
+    let chat = json!({
+        "messages": [{"role": "user", "content": "x"}],
+        "chat_template_kwargs": {"add_generation_prompt": false}
+    });
+    sandbox.write("chat.json", &chat.to_string());
+    let from_file = prompt_tokens(&sandbox, &["--messages", "chat.json"]);
+    assert_eq!(from_file, closed);
+    let variable = "add_generation_prompt=true";
+    let flags = ["--messages", "chat.json", "--template-var", variable];
+    assert_eq!(prompt_tokens(&sandbox, &flags), open);
+}
+
+#[test]
+fn a_file_of_messages_may_hold_calls_results_and_tools() {
+    let sandbox = Sandbox::new();
+    let chat = |id: &str| {
+        json!({
+            "messages": [
+                {"role": "user", "content": "read README.md and summarise"},
+                {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "function",
+                    "function": {"name": "Read", "arguments": "{\"file_path\": \"README.md\"}"}}]},
+                {"role": "tool", "tool_call_id": id, "content": "# Title"}],
+            "tools": [{"type": "function", "function": {"name": "Read", "description": "Reads",
+                "parameters": {"type": "object", "properties": {"file_path": {"type": "string"}}}}}],
+        })
+        .to_string()
+    };
+    sandbox.write("chat.json", &chat("call_1"));
+    let whole = prompt_tokens(&sandbox, &["--messages", "chat.json"]);
+    assert!(whole > prompt_tokens(&sandbox, &["--prompt", "read README.md and summarise"]) + 40);
+    sandbox.write("chat.json", &chat("call_2"));
+    sandbox
+        .run(&["generate", "--messages", "chat.json"])
+        .expect_code(2)
+        .expect_stderr("chat.json: messages[2].tool_call_id: no earlier message calls a tool");
+}
+
+#[rstest]
+#[case(&["--template-var", "x"], "write a name and its value")]
+#[case(&["--template-var", "messages=1"], "the template variable 'messages'")]
+fn bad_variables_are_refused(#[case] flags: &[&str], #[case] message: &str) {
+    let sandbox = Sandbox::new();
+    let base = ["generate", "--prompt", "x"];
+    sandbox
+        .run(&[&base, flags].concat())
+        .expect_code(2)
+        .expect_stderr(message);
+}
+
+const SCENARIO: &str = "\
+version: 1
+description: d
+why: w
+template: {add_generation_prompt: false}
+sampling: {max_tokens: 1}
+tests:
+  - id: closed
+    user: x
+    assert: [{max-tokens-used: 1}]
+  - id: open
+    user: x
+    template: {add_generation_prompt: true}
+    assert: [{max-tokens-used: 1}]
+";
+
+/// Prompt tokens and recorded variables of every case of the last run.
+fn recorded(sandbox: &Sandbox, folder: &str) -> Vec<(u64, Value)> {
+    let run = fs::read_dir(sandbox.path(folder)).expect("runs").next();
+    let path = run.expect("a run").expect("an entry").path();
+    let text = fs::read_to_string(path.join("record.jsonl")).expect("the record");
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["line"] == "case")
+        .map(|case| {
+            let transcript = &case["run"]["conversation"]["exchanges"][0]["transcript"];
+            let tokens = transcript["usage"]["input_tokens"].as_u64();
+            (tokens.expect("a count"), case["template"].clone())
+        })
+        .collect()
+}
+
+#[test]
+fn variables_reach_the_template_from_a_scenario() {
+    let sandbox = Sandbox::new();
+    sandbox.write("s.yaml", SCENARIO);
+    sandbox
+        .run(&["run", "s.yaml", "--report", "a"])
+        .expect_code(0);
+    let cases = recorded(&sandbox, "a");
+    assert!(cases[0].0 < cases[1].0, "{cases:?}");
+    assert_eq!(cases[0].1, json!({"add_generation_prompt": false}));
+    let set = "template.add_generation_prompt=false";
+    sandbox
+        .run(&["run", "s.yaml", "--report", "b", "--set", set])
+        .expect_code(0);
+    let overridden = recorded(&sandbox, "b");
+    assert_eq!(overridden[1].0, cases[0].0, "{overridden:?}");
+}
+
+#[rstest]
+#[case("template: {tools: []}\ntests:", "the template variable 'tools'")]
+#[case(
+    "tests:\n  - id: raw\n    prompt: x\n    template: {a: 1}\n    assert: [not-loop]\n",
+    "'template' has no effect on a 'prompt'"
+)]
+fn a_scenario_with_bad_variables_is_refused(#[case] part: &str, #[case] message: &str) {
+    let sandbox = Sandbox::new();
+    let text = SCENARIO.replace("template: {add_generation_prompt: false}\n", "");
+    sandbox.write("s.yaml", &text.replacen("tests:", part, 1));
+    sandbox
+        .run(&["run", "s.yaml"])
+        .expect_code(2)
+        .expect_stderr(message);
 }

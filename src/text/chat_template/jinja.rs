@@ -1,10 +1,14 @@
 //! The language of chat templates: minijinja with what Jinja2 and transformers add to it.
+//!
+//! Known to differ from Python still: a list or object that is printed without `tojson` writes
+//! floats below 1e-4 or from 1e16, and unprintable characters, in minijinja's way.
 
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
+use minijinja_contrib::pycompat;
 use regex::Regex;
 
 use super::python_json;
@@ -23,7 +27,12 @@ pub(super) fn environment() -> Environment<'static> {
     // The builder fails only on clashing delimiters, and these are the default ones.
     environment.set_syntax(syntax.unwrap_or_default());
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(|state, value, method, arguments| {
+        match (method, value.as_str(), arguments) {
+            ("title", Some(text), []) => Ok(Value::from(title(text))),
+            _ => pycompat::unknown_method_callback(state, value, method, arguments),
+        }
+    });
     environment.add_function(
         "raise_exception",
         |message: String| -> Result<String, Error> {
@@ -42,6 +51,22 @@ fn is_sequence(value: &Value) -> bool {
         value.kind(),
         ValueKind::Seq | ValueKind::String | ValueKind::Map
     )
+}
+
+/// Python's `str.title`: a letter is a capital if no letter stands before it.
+fn title(text: &str) -> String {
+    let mut titled = String::with_capacity(text.len());
+    let mut within = false;
+    for c in text.chars() {
+        let letter = c.is_lowercase() || c.is_uppercase();
+        match (letter, within) {
+            (true, false) => titled.extend(c.to_uppercase()),
+            (true, true) => titled.extend(c.to_lowercase()),
+            (false, _) => titled.push(c),
+        }
+        within = letter;
+    }
+    titled
 }
 
 /// Takes the tags `{% generation %}` out, keeping what is between them and its white space.

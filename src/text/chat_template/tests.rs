@@ -136,14 +136,15 @@ fn a_template_file_replaces_the_templates_of_the_configuration() {
             .expect("one");
         template.render(&[], tools, &none()).expect("renders")
     };
-    assert_eq!(text(files(None), &[tool.clone()]), "file");
-    assert_eq!(text(files(Some("tools")), &[tool.clone()]), "tools");
+    let tools = [tool];
+    assert_eq!(text(files(None), &tools), "file");
+    assert_eq!(text(files(Some("tools")), &tools), "tools");
     assert_eq!(text(files(Some("tools")), &[]), "file");
     let inline = TemplateFiles {
         jinja: None,
         ..files(None)
     };
-    assert_eq!(text(inline.clone(), &[tool]), "b");
+    assert_eq!(text(inline.clone(), &tools), "b");
     assert_eq!(text(inline, &[]), "a");
 }
 
