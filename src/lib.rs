@@ -13,7 +13,7 @@
 //!  L4 scenario        target
 //!  L3 assertion       engine
 //!  L2 snapshot        model
-//!  L1 metrics         sampling  text  backend  scripted
+//!  L1 metrics         sampling  text  protocol  backend  scripted
 //!  L0 generation  loops  yaml
 //! ```
 //!
@@ -24,8 +24,9 @@
 //! - [`generation`]: the vocabulary: requests, events, transcripts.
 //! - [`loops`]: the loop detector. [`yaml`]: strict reading of what people write.
 //! - [`metrics`]: latency from transcripts. [`sampling`]: from logits to a token. [`text`]:
-//!   tokenizer, chat template, tool calls. [`backend`]: tensor operations. [`scripted`]: real
-//!   checkpoints that say what a short YAML file says.
+//!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
+//!   [`backend`]: tensor operations. [`scripted`]: real checkpoints that say what a short YAML
+//!   file says.
 //! - [`snapshot`]: reviewed outputs. [`model`]: checkpoints and architectures over a backend.
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
@@ -56,6 +57,7 @@ pub mod loops;
 pub mod metrics;
 pub mod model;
 pub mod plan;
+pub mod protocol;
 pub mod record;
 pub mod report;
 pub mod runner;

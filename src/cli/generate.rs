@@ -5,24 +5,25 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anstream::eprintln as note;
-use anyhow::Context;
 use clap::{ArgGroup, Args};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::chat;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
-use super::style;
+use super::{models, style};
 use crate::engine::{Engine, EngineOptions};
 use crate::generation::{Event, EventKind, GenerateRequest, Message, Prompt, Role, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopVerdict, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;
-use crate::model::ModelRef;
+use crate::protocol::Chat;
 
 /// Generate one answer.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("input").required(true)), after_help = EXAMPLES)]
 pub(super) struct Generate {
-    /// A folder with a checkpoint, builtin:readme, or script:FILE (a checkpoint script)
+    /// A folder with a checkpoint, hf:org/name[@revision], script:FILE (a checkpoint script), or
+    /// builtin:readme
     #[arg(long, value_name = "MODEL", default_value = "builtin:readme")]
     model: String,
     /// What the user says; rendered with the model's chat template
@@ -34,9 +35,14 @@ pub(super) struct Generate {
     /// Token ids to continue; no tokenizer is needed
     #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', group = "input")]
     prompt_ids: Option<Vec<u32>>,
-    /// A JSON file with messages: [{"role": "user", "content": "…"}, …]
+    /// A JSON file with messages in OpenAI's form: [{"role": "user", "content": "…"}, …], or an
+    /// object with messages, tools and chat_template_kwargs
     #[arg(long, value_name = "FILE", group = "input")]
     messages: Option<PathBuf>,
+    /// Set a variable of the chat template, such as enable_thinking=false; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = chat::variable,
+          conflicts_with_all = ["raw_prompt", "prompt_ids"])]
+    template_var: Vec<(String, serde_json::Value)>,
     /// Report the log-probabilities of this many likeliest tokens (with --json)
     #[arg(long, value_name = "N", default_value_t = 0)]
     top_logprobs: usize,
@@ -55,14 +61,6 @@ Examples:
   loopwatch generate --prompt 'Explain Building Rust programs'
   loopwatch generate --prompt 'Explain Building Rust programs' --repetition-penalty 1.0
   loopwatch generate --model ./my-checkpoint --prompt-ids 1,2,3 --max-tokens 64 --json";
-
-/// A message as `--messages` has it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MessageWire {
-    role: Role,
-    content: String,
-}
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -99,7 +97,7 @@ impl Generate {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let request = self.request()?;
         let before = Instant::now();
-        let name = ModelRef::parse(&self.model);
+        let name = models::find(&self.model)?;
         let threads = self.threads.unwrap_or_else(super::available_threads);
         let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
             .map_err(Explained::target)?;
@@ -147,16 +145,22 @@ impl Generate {
         if let Some(text) = &self.raw_prompt {
             return Ok(Prompt::Text { text: text.clone() });
         }
-        let messages = match &self.messages {
-            Some(path) => read_messages(path)?,
-            None => vec![Message::text(
-                Role::User,
-                self.prompt.as_deref().unwrap_or_default(),
-            )],
+        let chat = match &self.messages {
+            Some(path) => chat::read_file(path)?,
+            None => Chat {
+                messages: vec![Message::text(
+                    Role::User,
+                    self.prompt.as_deref().unwrap_or_default(),
+                )],
+                ..Chat::default()
+            },
         };
         Ok(Prompt::Chat {
-            messages,
-            tools: Vec::new(),
+            messages: chat.messages,
+            tools: chat.tools,
+            variables: chat
+                .variables
+                .overlaid(&chat::variables(&self.template_var)?),
         })
     }
 
@@ -192,18 +196,6 @@ impl Generate {
             text: transcript.text,
         }
     }
-}
-
-fn read_messages(path: &PathBuf) -> anyhow::Result<Vec<Message>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(|error| Explained::usage(format!("{error:#}")))?;
-    let wire: Vec<MessageWire> = serde_json::from_str(&text)
-        .map_err(|error| Explained::usage(format!("{}: {error}", path.display())))?;
-    Ok(wire
-        .into_iter()
-        .map(|message| Message::text(message.role, message.content))
-        .collect())
 }
 
 fn write_text(event: &Event) -> std::io::Result<()> {

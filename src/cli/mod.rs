@@ -3,11 +3,13 @@
 //! One file per command; `main` is the dispatch table. Only this module reads the environment,
 //! prints, and chooses exit codes.
 
+mod chat;
 mod checkpoint;
 mod detect;
 mod exit;
 mod generate;
 mod init;
+mod models;
 mod paths;
 mod progress;
 mod provenance;
@@ -41,7 +43,8 @@ Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 4 nothi
 100 assertion, loop or snapshot failure, 101 target could not be loaded, 130 or 143 interrupted.
 
 Environment: MLX_REPETITION_PENALTY and MLX_REPETITION_CONTEXT_SIZE set the defaults of the
-penalty and its window; NO_COLOR switches colours off; with CI set, snapshots are never written.";
+penalty and its window; HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE rule where
+hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set, snapshots are never written.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

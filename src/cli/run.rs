@@ -8,10 +8,9 @@ use tokio::sync::watch;
 
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
-use super::{available_threads, paths, provenance, sampling, summary};
+use super::{available_threads, models, paths, provenance, sampling, summary};
 use crate::engine::{Engine, EngineOptions};
 use crate::generation::Semantics;
-use crate::model::ModelRef;
 use crate::plan::{self, Case, Filter, Overrides};
 use crate::record::{ModelProvenance, Record, RecordWriter, Summary};
 use crate::report;
@@ -30,7 +29,7 @@ pub(super) struct Run {
     /// Only cases whose id contains this; tag:NAME selects by tag, commas mean 'or'
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
-    /// Override a scenario field: model, sampling.… or limits.…; repeatable
+    /// Override a scenario field: model, sampling.…, limits.… or template.…; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Sampling of every scenario: loopwatch, mlx-lm-0.28.3, mlx-lm-0.31.3 or mlx-lm-0.32.2;
@@ -150,7 +149,7 @@ fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelPro
         if targets.contains_key(&case.model.resolved) {
             continue;
         }
-        let name = ModelRef::parse(&case.model.resolved);
+        let name = models::find(&case.model.resolved)?;
         let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
             .map_err(Explained::target)?;
         models.push(ModelProvenance {

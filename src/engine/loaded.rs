@@ -4,7 +4,7 @@ use super::EngineError;
 use crate::backend::Backend;
 use crate::generation::{Prompt, SamplingParams};
 use crate::model::{self, Decoder, ModelFiles};
-use crate::text::{ChatTemplate, TextError, Tokenizer};
+use crate::text::{ChatTemplate, TemplateFiles, TextError, Tokenizer};
 
 /// The text side of a loaded model. The weights stay with the engine's thread.
 pub struct LoadedModel {
@@ -40,10 +40,12 @@ impl LoadedModel {
             Some(json) => Some(Tokenizer::from_json(&json).map_err(text_error("tokenizer.json"))?),
             None => None,
         };
-        let template = ChatTemplate::from_files(
-            files.text("chat_template.jinja")?,
-            files.text("tokenizer_config.json")?.as_deref(),
-        )
+        let template = ChatTemplate::from_files(TemplateFiles {
+            jinja: files.text("chat_template.jinja")?,
+            tool_use: files.text("additional_chat_templates/tool_use.jinja")?,
+            tokenizer_config: files.text("tokenizer_config.json")?,
+            special_tokens_map: files.text("special_tokens_map.json")?,
+        })
         .map_err(text_error("chat_template.jinja"))?;
         let newline = match &tokenizer {
             Some(tokenizer) => tokenizer
@@ -51,6 +53,10 @@ impl LoadedModel {
                 .map_err(text_error("tokenizer.json"))?,
             None => Vec::new(),
         };
+        // As mlx-lm 0.32.2 (`tokenizer_utils.py`, `apply_chat_template`): templates are told
+        // whether the model can think, unless the caller says otherwise.
+        let thinks = tokenizer.as_ref().is_some_and(Tokenizer::has_thinking);
+        let template = template.map(|template| template.with_default("enable_thinking", thinks));
         Ok(Self {
             name,
             description: decoder.description().to_owned(),
@@ -77,7 +83,11 @@ impl LoadedModel {
         let tokens = match prompt {
             Prompt::Tokens { tokens } => tokens.clone(),
             Prompt::Text { text } => self.encode(text, true)?,
-            Prompt::Chat { messages, tools } => {
+            Prompt::Chat {
+                messages,
+                tools,
+                variables,
+            } => {
                 let template = self.template.as_ref().ok_or_else(|| {
                     EngineError::Request(format!(
                         "{} has no chat template; give a plain prompt instead of messages",
@@ -85,7 +95,7 @@ impl LoadedModel {
                     ))
                 })?;
                 let text = template
-                    .render(messages, tools)
+                    .render(messages, tools, variables)
                     .map_err(|problem| self.text_error(problem))?;
                 self.encode(&text, false)?
             }

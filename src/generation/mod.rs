@@ -9,6 +9,7 @@ mod message;
 mod request;
 mod sampling;
 mod semantics;
+mod template;
 mod transcript;
 
 pub use event::{Event, EventKind, FinishReason, Token, Usage};
@@ -21,4 +22,5 @@ pub use semantics::{
     Categorical, CompiledConstants, EndOfSequence, Profile, Semantics, TopP, UnknownSemantics,
     Window,
 };
+pub use template::TemplateVariables;
 pub use transcript::{Conversation, Exchange, ToolResult, Transcript, TranscriptError};

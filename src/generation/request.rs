@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Message, SamplingParams, ToolSpec};
+use super::{Message, SamplingParams, TemplateVariables, ToolSpec};
 
 /// What the model continues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub enum Prompt {
         messages: Vec<Message>,
         /// The tools offered to the model.
         tools: Vec<ToolSpec>,
+        /// Variables for the chat template, such as `enable_thinking`.
+        #[serde(default, skip_serializing_if = "TemplateVariables::is_empty")]
+        variables: TemplateVariables,
     },
     /// Plain text, tokenized without a chat template.
     Text {

@@ -105,10 +105,10 @@ impl Transcript {
     /// The answer as a message of the conversation.
     #[must_use]
     pub fn message(&self) -> Message {
+        let content = self.content.as_ref().unwrap_or(&self.text);
         Message {
-            role: Role::Assistant,
-            content: self.content.clone().unwrap_or_else(|| self.text.clone()),
             tool_calls: self.tool_calls.clone(),
+            ..Message::text(Role::Assistant, content)
         }
     }
 

@@ -13,6 +13,14 @@ pub enum ModelError {
         /// What was looked for, and what to do.
         problem: String,
     },
+    /// A model of the hub cannot be had.
+    #[error("cannot fetch {name}: {problem}")]
+    Hub {
+        /// The model's name.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A file of the checkpoint cannot be read or understood.
     #[error("{file}: {problem}")]
     File {

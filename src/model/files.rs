@@ -1,16 +1,18 @@
-//! Where the files of a model come from: a folder, the binary itself, or a checkpoint script.
+//! Where the files of a model come from: a folder, the hub's cache, the binary itself, or a
+//! checkpoint script.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::hub::{HubSnapshot, is_weights};
 use super::{ModelError, builtin, mapping};
 use crate::backend::Blob;
 use crate::scripted::Script;
 
 /// Largest text file of a checkpoint that is read; real tokenizers reach about 20 MB.
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+pub(super) const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// The name of a model, as users write it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,6 +23,8 @@ pub enum ModelRef {
     Folder(PathBuf),
     /// `script:FILE`, a checkpoint script, compiled in memory.
     Script(PathBuf),
+    /// A model of the hub that has been [fetched](super::fetch).
+    Hub(HubSnapshot),
 }
 
 impl ModelRef {
@@ -43,6 +47,7 @@ impl fmt::Display for ModelRef {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Folder(path) => write!(f, "{}", path.display()),
             Self::Script(path) => write!(f, "script:{}", path.display()),
+            Self::Hub(snapshot) => write!(f, "{}", snapshot.name()),
         }
     }
 }
@@ -75,7 +80,7 @@ impl ModelFiles {
             _ => {
                 let compiled = match &name {
                     ModelRef::Script(path) => compile(path)?,
-                    ModelRef::Builtin(_) | ModelRef::Folder(_) => Vec::new(),
+                    ModelRef::Builtin(_) | ModelRef::Folder(_) | ModelRef::Hub(_) => Vec::new(),
                 };
                 return Ok(Self { name, compiled });
             }
@@ -99,6 +104,7 @@ impl ModelFiles {
             ModelRef::Builtin(name) => format!("builtin:{name}/{file}"),
             ModelRef::Folder(path) => path.join(file).display().to_string(),
             ModelRef::Script(path) => format!("script:{}/{file}", path.display()),
+            ModelRef::Hub(snapshot) => format!("{}/{file}", snapshot.name()),
         }
     }
 
@@ -120,6 +126,12 @@ impl ModelFiles {
                 Some((_, blob)) => blob.bytes().to_vec(),
                 None => return Ok(None),
             },
+            ModelRef::Hub(snapshot) => {
+                match self.read_small(&snapshot.folder().join(file), file)? {
+                    Some(bytes) => bytes,
+                    None => return Ok(None),
+                }
+            }
         };
         String::from_utf8(bytes)
             .map(Some)
@@ -171,7 +183,6 @@ impl ModelFiles {
     /// # Errors
     /// If there are none, or one cannot be mapped.
     pub fn weights(&self) -> Result<Vec<(String, Blob)>, ModelError> {
-        let is_weights = |file: &str| file.starts_with("model") && file.ends_with(".safetensors");
         let weights = match &self.name {
             ModelRef::Builtin(name) => builtin::files(name)
                 .unwrap_or_default()
@@ -185,28 +196,31 @@ impl ModelFiles {
                 .filter(|(file, _)| is_weights(file))
                 .map(|(file, blob)| (self.label(file), blob.clone()))
                 .collect(),
-            ModelRef::Folder(path) => {
-                let entries = std::fs::read_dir(path)
-                    .map_err(|error| ModelError::file(path.display().to_string(), error))?;
-                let mut files: Vec<String> = entries
-                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                    .filter(|file| is_weights(file))
-                    .collect();
-                files.sort();
-                files
-                    .into_iter()
-                    .map(|file| match mapping::map(&path.join(&file)) {
-                        Ok(blob) => Ok((self.label(&file), blob)),
-                        Err(error) => Err(ModelError::file(self.label(&file), error)),
-                    })
-                    .collect::<Result<Vec<_>, _>>()?
-            }
+            ModelRef::Folder(path) => self.map_weights(path)?,
+            ModelRef::Hub(snapshot) => self.map_weights(snapshot.folder())?,
         };
         if weights.is_empty() {
             let problem = "the checkpoint has no such file (GGUF and .bin are not supported)";
             return Err(ModelError::file(self.label("model.safetensors"), problem));
         }
         Ok(weights)
+    }
+
+    fn map_weights(&self, folder: &Path) -> Result<Vec<(String, Blob)>, ModelError> {
+        let entries = std::fs::read_dir(folder)
+            .map_err(|error| ModelError::file(folder.display().to_string(), error))?;
+        let mut files: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|file| is_weights(file))
+            .collect();
+        files.sort();
+        files
+            .into_iter()
+            .map(|file| match mapping::map(&folder.join(&file)) {
+                Ok(blob) => Ok((self.label(&file), blob)),
+                Err(error) => Err(ModelError::file(self.label(&file), error)),
+            })
+            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Loads checkpoints in Hugging Face / MLX layout and runs them over a backend.
 //!
-//! From files to logits: [`ModelFiles`] finds the files of a folder or of a compiled-in model,
+//! From files to logits: [`ModelFiles`] finds the files of a folder, of a compiled-in model or of
+//! the hub ([`fetch`]),
 //! [`Checkpoint`] names their tensors, [`Config`] checks `config.json`, an architecture turns it
 //! into a `DecoderSpec`, and a [`Decoder`] runs it.
 //! This module does not know text, sampling or requests.
@@ -12,6 +13,7 @@ mod config;
 mod decoder;
 mod error;
 mod files;
+mod hub;
 mod mapping;
 
 pub use builtin::names as builtin_names;
@@ -20,3 +22,4 @@ pub use config::{Config, eos_token_ids};
 pub use decoder::{Decoder, Feed, Sequence};
 pub use error::ModelError;
 pub use files::{ModelFiles, ModelRef};
+pub use hub::{HubName, HubProgress, HubSettings, HubSnapshot, fetch};

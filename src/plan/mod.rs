@@ -18,7 +18,7 @@ pub use overrides::Overrides;
 pub use crate::scenario::{Limits, MockTools, ModelName, Script};
 
 use crate::assertion::{Assertion, AssertionSpec};
-use crate::generation::{SamplingError, SamplingParams, SamplingSettings};
+use crate::generation::{SamplingError, SamplingParams, SamplingSettings, TemplateVariables};
 use crate::scenario::{Scenario, Test};
 
 /// A plan that cannot be made.
@@ -47,6 +47,8 @@ pub struct Case {
     pub script: Script,
     /// What the tools answer.
     pub tools: MockTools,
+    /// Variables of the chat template.
+    pub template: TemplateVariables,
     /// The sampling parameters of the run under test.
     pub sampling: SamplingParams,
     /// Bounds.
@@ -136,6 +138,7 @@ fn case(
         },
         script: test.script.clone(),
         tools: scenario.tools.clone(),
+        template: test.template.overlaid(&overrides.template),
         sampling: resolve(&settings)?,
         limits: limits
             .resolve()

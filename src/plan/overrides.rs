@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::PlanError;
-use crate::generation::SamplingSettings;
+use crate::generation::{SamplingSettings, TemplateVariables};
 use crate::scenario::LimitsWire;
 use crate::yaml::nearest;
 
@@ -17,6 +17,8 @@ pub struct Overrides {
     pub sampling: SamplingSettings,
     /// Laid over every test's limits.
     pub limits: LimitsWire,
+    /// Laid over every test's template variables.
+    pub template: TemplateVariables,
 }
 
 impl Overrides {
@@ -31,6 +33,7 @@ impl Overrides {
                 model: one.model.or(sum.model),
                 sampling: sum.sampling.overlaid(&one.sampling),
                 limits: sum.limits.overlaid(&one.limits),
+                template: sum.template.overlaid(&one.template),
             })
         })
     }
@@ -82,6 +85,7 @@ mod tests {
             "sampling.stop=[a, 'b c']",
             "limits.time_limit=5s",
             "model=some/folder",
+            "template.enable_thinking=false",
             "sampling.repetition_penalty=1.2",
         ])
         .expect("known keys");
@@ -90,14 +94,17 @@ mod tests {
         assert_eq!(overrides.sampling.stop, stop);
         assert_eq!(overrides.limits.time_limit.as_deref(), Some("5s"));
         assert_eq!(overrides.model.as_deref(), Some("some/folder"));
+        let template: Vec<_> = overrides.template.iter().collect();
+        assert_eq!(template, [("enable_thinking", &false.into())]);
     }
 
     #[rstest]
     #[case("sampling.repetition_penality=1", "did you mean 'repetition_penalty'?")]
     #[case("smapling.seed=1", "did you mean 'sampling'?")]
-    #[case("seed=1", "known are model, sampling, limits")]
+    #[case("seed=1", "known are model, sampling, limits, template")]
     #[case("sampling.seed", "write it as key=value")]
     #[case("sampling.seed=abc", "--set sampling.seed=abc: ")]
+    #[case("template.messages=[]", "the template variable 'messages'")]
     #[case("a b=1", "a key is words joined by dots")]
     fn mistakes_are_explained(#[case] flag: &str, #[case] message: &str) {
         let error = parse(&[flag]).expect_err("refused");

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::assertion::{AssertionSpec, Judgement};
-use crate::generation::{Conversation, SamplingParams, SamplingSettings};
+use crate::generation::{Conversation, SamplingParams, SamplingSettings, TemplateVariables};
 
 /// Version of the format; a reader refuses others.
 pub const FORMAT_VERSION: u32 = 1;
@@ -90,6 +90,9 @@ pub struct CaseRecord {
     pub why: String,
     /// The model's name.
     pub model: String,
+    /// Variables that the chat template was given.
+    #[serde(default, skip_serializing_if = "TemplateVariables::is_empty")]
+    pub template: TemplateVariables,
     /// The assertions, so that the record can be judged again.
     pub assertions: Vec<AssertionSpec>,
     /// The verdict over run and control together.

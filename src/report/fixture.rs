@@ -96,6 +96,7 @@ fn answered(question: &str, answer: Transcript) -> Conversation {
 /// Reads the README with a tool, then answers.
 fn read_and_answered(answer: Transcript) -> Conversation {
     let call = ToolCall {
+        id: None,
         name: "read_file".to_owned(),
         arguments: [("path".to_owned(), "README.md".into())]
             .into_iter()
@@ -237,6 +238,7 @@ fn case(
         description: description.to_owned(),
         why: why.to_owned(),
         model: "builtin:readme".to_owned(),
+        template: Default::default(),
         assertions: Vec::new(),
         verdict,
         run,

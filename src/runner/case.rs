@@ -42,6 +42,7 @@ pub(super) async fn run_case(
         description: case.description.clone(),
         why: case.why.clone(),
         model: case.model.written.clone(),
+        template: case.template.clone(),
         assertions: case.specs.clone(),
         verdict: verdict(&run, control.as_ref()),
         run,

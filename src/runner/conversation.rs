@@ -103,6 +103,7 @@ impl Talk<'_> {
             let prompt = Prompt::Chat {
                 messages: self.history.clone(),
                 tools: self.case.tools.specs(),
+                variables: self.case.template.clone(),
             };
             self.exchange(prompt, added, on_token).await?;
             added = self.answer_calls();

@@ -96,6 +96,7 @@ fn lower_test(
         script: script(source, at, test)?,
         sampling,
         limits,
+        template: file.template.overlaid(&test.template),
         control,
         assertions,
         specs,
@@ -142,6 +143,10 @@ fn script(source: &Source<'_>, at: &Location, test: &TestWire) -> Result<Script,
             return Err(source.error(at, message));
         }
     };
+    if !test.template.is_empty() && matches!(script, Script::Prompt(_)) {
+        let message = "'template' has no effect on a 'prompt', which is taken as it stands";
+        return Err(source.error(at, message));
+    }
     if test.system.is_some() && !matches!(script, Script::Turns { .. }) {
         let message = "'system' goes with 'user' or 'turns' only";
         return Err(source

@@ -133,6 +133,7 @@ mod tests {
         #[case] is_error: bool,
     ) {
         let result = tools().answer(&ToolCall {
+            id: None,
             name: name.to_owned(),
             arguments: arguments.as_object().expect("an object").clone(),
         });

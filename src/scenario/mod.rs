@@ -23,7 +23,7 @@ pub use schema::json_schema;
 pub use wire::LimitsWire;
 
 use crate::assertion::{Assertion, AssertionSpec};
-use crate::generation::{Message, SamplingSettings};
+use crate::generation::{Message, SamplingSettings, TemplateVariables};
 use crate::yaml::{self, Source, YamlError};
 
 /// The model of a scenario that names none.
@@ -75,6 +75,8 @@ pub struct Test {
     pub sampling: SamplingSettings,
     /// The file's limits with the test's laid over them.
     pub limits: LimitsWire,
+    /// The file's template variables with the test's laid over them.
+    pub template: TemplateVariables,
     /// The same run with the cure removed, if there is one.
     pub control: Option<Control>,
     /// What must hold, at least one.

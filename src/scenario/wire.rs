@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::assertion_wire::AssertionWire;
-use crate::generation::{Role, SamplingSettings};
+use crate::generation::{Role, SamplingSettings, TemplateVariables};
 
 /// A scenario file, version 1.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,8 +25,8 @@ pub(super) struct ScenarioWire {
     /// Labels to select by, with `--filter tag:NAME`.
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    /// `builtin:readme` (default), a folder with a checkpoint, or `script:FILE`, a checkpoint
-    /// script; folder and file are relative to this file.
+    /// `builtin:readme` (default), `hf:org/name@revision`, a folder with a checkpoint, or
+    /// `script:FILE`, a checkpoint script; folder and file are relative to this file.
     pub(super) model: Option<String>,
     /// Sampling parameters of every test.
     #[schemars(with = "Option<SamplingSettings>")]
@@ -34,6 +34,9 @@ pub(super) struct ScenarioWire {
     /// Limits of every test.
     #[schemars(with = "Option<LimitsWire>")]
     pub(super) limits: Option<Spanned<LimitsWire>>,
+    /// Variables of the chat template for every test, such as `enable_thinking: false`.
+    #[serde(default)]
+    pub(super) template: TemplateVariables,
     /// The folder of files that mock tools return, relative to this file; default `fixtures`.
     pub(super) fixtures: Option<String>,
     /// Tools that the model may call, by name, and what they answer.
@@ -71,6 +74,9 @@ pub(super) struct TestWire {
     /// Laid over the file's limits.
     #[schemars(with = "Option<LimitsWire>")]
     pub(super) limits: Option<Spanned<LimitsWire>>,
+    /// Laid over the file's template variables.
+    #[serde(default)]
+    pub(super) template: TemplateVariables,
     /// Replaces the file's control.
     #[schemars(with = "Option<ControlWire>")]
     pub(super) control: Option<Spanned<ControlWire>>,

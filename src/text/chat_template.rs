@@ -1,295 +1,147 @@
 //! Chat templates: Jinja as Hugging Face's transformers runs it.
 //!
-//! Python's methods on strings, lists and dictionaries work, `tojson` writes what `json.dumps`
-//! would, and `raise_exception` is an error of the conversation. `strftime_now` is left undefined
-//! on purpose: templates then use their fixed date, and the same request gives the same prompt
-//! on every day.
+//! A checkpoint has one template, or a second one for conversations with tools. Both see what
+//! transformers 5.23.0 shows them (`utils/chat_template_utils.py`, `render_jinja_template`):
+//! `messages`, `tools`, `documents`, `add_generation_prompt`, the special tokens by name, and the
+//! caller's variables over all of these. `jinja` holds the language, `messages` the conversation
+//! as templates expect it, `python_json` the filter `tojson`, `config` reads the files.
+//!
+//! There is no clock: `strftime_now` is undefined, so that templates use their fixed date and the
+//! same request gives the same prompt on every day, unless the caller names the moment in a
+//! variable of that name.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, Error, ErrorKind};
-use serde::Deserialize;
-use serde_json::json;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+mod config;
+mod jinja;
+mod messages;
+mod python_json;
+
+use std::collections::BTreeMap;
+
+use minijinja::Environment;
+use minijinja::value::{Serde, Value};
+
+pub use config::TemplateFiles;
 
 use super::TextError;
-use crate::generation::{Message, ToolSpec};
+use crate::generation::{Message, TemplateVariables, ToolSpec};
 
 /// A checkpoint's chat template.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    special_tokens: Vec<(&'static str, String)>,
+    has_tool_use: bool,
+    /// Values that a template sees unless the caller gives others.
+    defaults: BTreeMap<String, Value>,
 }
 
-const NAME: &str = "chat_template.jinja";
-
-/// The parts of `tokenizer_config.json` that templates need.
-#[derive(Debug, Deserialize)]
-struct TokenizerConfig {
-    chat_template: Option<String>,
-    bos_token: Option<SpecialToken>,
-    eos_token: Option<SpecialToken>,
-}
-
-/// A token's name, plain or with its properties.
-#[derive(Debug)]
-struct SpecialToken(String);
-
-impl<'de> Deserialize<'de> for SpecialToken {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let name = value.as_str().or_else(|| value.get("content")?.as_str());
-        name.map(|name| Self(name.to_owned()))
-            .ok_or_else(|| serde::de::Error::custom("expected a token's name"))
-    }
-}
+/// The template of ordinary conversations.
+const DEFAULT: &str = "chat_template.jinja";
+/// The template of conversations with tools, where there is one.
+const TOOL_USE: &str = "additional_chat_templates/tool_use.jinja";
+/// A function of templates, and the variable that gives it its moment.
+const STRFTIME_NOW: &str = "strftime_now";
 
 impl ChatTemplate {
-    /// The template of a checkpoint, from the contents of `chat_template.jinja` and of
-    /// `tokenizer_config.json`; the former goes first. `None` if neither has one.
+    /// The template of a checkpoint, from the contents of its files; `None` if they have none.
     ///
     /// # Errors
-    /// If the configuration is not JSON, or the template is not Jinja.
-    pub fn from_files(
-        jinja: Option<String>,
-        tokenizer_config: Option<&str>,
-    ) -> Result<Option<Self>, TextError> {
-        let config = match tokenizer_config {
-            Some(json) => serde_json::from_str(json).map_err(|error| {
-                TextError::ChatTemplate(format!("tokenizer_config.json: {error}"))
-            })?,
-            None => TokenizerConfig {
-                chat_template: None,
-                bos_token: None,
-                eos_token: None,
-            },
-        };
-        let Some(source) = jinja.or(config.chat_template) else {
+    /// If a file is not JSON, or a template is not Jinja.
+    pub fn from_files(files: TemplateFiles) -> Result<Option<Self>, TextError> {
+        let source = config::read(files)?;
+        let Some(template) = source.default else {
             return Ok(None);
         };
-        let mut environment = environment();
-        environment
-            .add_template_owned(NAME, source)
-            .map_err(|error| TextError::ChatTemplate(describe(&error)))?;
-        let special_tokens = [
-            ("bos_token", config.bos_token),
-            ("eos_token", config.eos_token),
-        ]
-        .into_iter()
-        .filter_map(|(name, token)| Some((name, token?.0)))
-        .collect();
+        let mut environment = jinja::environment();
+        let mut add = |name: &'static str, template: String| {
+            environment
+                .add_template_owned(name, jinja::without_generation_tags(&template))
+                .map_err(|error| refused(&error))
+        };
+        add(DEFAULT, template)?;
+        let has_tool_use = source.tool_use.is_some();
+        if let Some(template) = source.tool_use {
+            add(TOOL_USE, template)?;
+        }
+        let mut defaults: BTreeMap<String, Value> = source
+            .special_tokens
+            .into_iter()
+            .map(|(name, token)| (name, Value::from(token)))
+            .collect();
+        defaults.insert("documents".to_owned(), Value::from(()));
+        defaults.insert("add_generation_prompt".to_owned(), Value::from(true));
         Ok(Some(Self {
             environment,
-            special_tokens,
+            has_tool_use,
+            defaults,
         }))
+    }
+
+    /// Sets a variable that templates see unless the caller gives it another value.
+    #[must_use]
+    pub fn with_default(mut self, name: &str, value: bool) -> Self {
+        self.defaults.insert(name.to_owned(), Value::from(value));
+        self
     }
 
     /// The prompt for a conversation that the model is to go on.
     ///
     /// # Errors
     /// If the template refuses the conversation, or fails.
-    pub fn render(&self, messages: &[Message], tools: &[ToolSpec]) -> Result<String, TextError> {
-        let messages: Vec<serde_json::Value> = messages.iter().map(message_json).collect();
-        let tools: Vec<serde_json::Value> = tools.iter().map(tool_json).collect();
-        let mut variables = vec![
-            ("messages", Value::from(Serde(messages))),
-            ("add_generation_prompt", Value::from(true)),
-        ];
-        // Templates ask `if tools`; an empty list and an absent one must look the same.
-        if !tools.is_empty() {
-            variables.push(("tools", Value::from(Serde(tools))));
+    pub fn render(
+        &self,
+        messages: &[Message],
+        tools: &[ToolSpec],
+        variables: &TemplateVariables,
+    ) -> Result<String, TextError> {
+        let mut context = self.defaults.clone();
+        for (name, value) in variables.iter() {
+            let value = match name {
+                STRFTIME_NOW => jinja::clock(value).map_err(TextError::ChatTemplate)?,
+                _ => Value::from(Serde(value.clone())),
+            };
+            context.insert(name.to_owned(), value);
         }
-        for (name, token) in &self.special_tokens {
-            variables.push((name, Value::from(token.as_str())));
-        }
+        let messages = messages::messages_json(messages);
+        context.insert("messages".to_owned(), Value::from(Serde(messages)));
+        context.insert("tools".to_owned(), offered(tools));
+        let name = if self.has_tool_use && !tools.is_empty() {
+            TOOL_USE
+        } else {
+            DEFAULT
+        };
         self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(Value::from_pairs(variables)))
-            .map_err(|error| TextError::ChatTemplate(describe(&error)))
+            .get_template(name)
+            .and_then(|template| template.render(Value::from(context)))
+            .map_err(|error| refused(&error))
     }
 }
 
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build();
-    // The builder fails only on clashing delimiters, and these are the default ones.
-    environment.set_syntax(syntax.unwrap_or_default());
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function(
-        "raise_exception",
-        |message: String| -> Result<String, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        },
-    );
-    environment.add_filter("tojson", to_json);
-    // A hostile template may loop; real ones take a few thousand steps per message.
-    environment.set_fuel(Some(50_000_000));
-    environment
+/// No tools at all are `none`, as transformers has it: templates ask `tools is not none`.
+fn offered(tools: &[ToolSpec]) -> Value {
+    match tools {
+        [] => Value::from(()),
+        tools => {
+            let tools: Vec<_> = tools.iter().map(messages::tool_json).collect();
+            Value::from(Serde(tools))
+        }
+    }
 }
 
-/// An error with its line and causes, in one line.
-fn describe(error: &Error) -> String {
+/// An error with its line and causes, in one line, and the remedy where there is one.
+fn refused(error: &minijinja::Error) -> TextError {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text
-}
-
-/// A message as templates expect it: OpenAI's form, with arguments as an object.
-fn message_json(message: &Message) -> serde_json::Value {
-    let mut json = json!({"role": message.role.as_str(), "content": message.content});
-    if !message.tool_calls.is_empty() {
-        let calls = message.tool_calls.iter().map(|call| {
-            json!({"type": "function", "function": {"name": call.name, "arguments": call.arguments}})
-        });
-        json["tool_calls"] = calls.collect();
+    if error.kind() == minijinja::ErrorKind::UnknownFunction && text.contains(STRFTIME_NOW) {
+        text.push_str(
+            "; the template needs a date: set its variable strftime_now, such as 2024-07-26",
+        );
     }
-    json
-}
-
-fn tool_json(tool: &ToolSpec) -> serde_json::Value {
-    json!({"type": "function", "function": {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-    }})
-}
-
-/// `tojson` as transformers defines it: Python's separators, characters not escaped, and an
-/// optional `indent`.
-fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    options.assert_all_used()?;
-    let mut out = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let spaces = " ".repeat(width.min(16));
-            let formatter = PrettyFormatter::with_indent(spaces.as_bytes());
-            serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut out, formatter))
-        }
-        None => {
-            serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut out, Python))
-        }
-    };
-    written.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    let text = String::from_utf8(out)
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    Ok(Value::from_safe_string(text))
-}
-
-/// Writes `{"a": 1, "b": [2, 3]}` with the spaces that `json.dumps` puts.
-struct Python;
-
-impl Formatter for Python {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
-        writer.write_all(b": ")
-    }
+    TextError::ChatTemplate(text)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::generation::{Role, ToolCall};
-
-    fn template(source: &str) -> ChatTemplate {
-        ChatTemplate::from_files(Some(source.to_owned()), None)
-            .expect("Jinja")
-            .expect("a template")
-    }
-
-    fn user(text: &str) -> Message {
-        Message::text(Role::User, text)
-    }
-
-    #[test]
-    fn python_methods_and_block_trimming_work() {
-        let source = "{% for m in messages %}\n    {% if m.role == 'user' %}\n\
-                      [{{ m['content'].strip().upper() }}]\n    {% endif %}\n{% endfor %}";
-        let text = template(source)
-            .render(&[user("  hi ")], &[])
-            .expect("renders");
-        assert_eq!(text, "[HI]\n");
-    }
-
-    #[test]
-    fn tojson_writes_what_python_writes() {
-        let call = ToolCall {
-            name: "Read".to_owned(),
-            arguments: serde_json::from_str(r#"{"z":[1,2.0,"é\n"],"a":{}}"#).expect("JSON"),
-        };
-        let message = Message {
-            tool_calls: vec![call],
-            ..Message::text(Role::Assistant, "")
-        };
-        let source = "{{ messages[0].tool_calls[0].function.arguments | tojson }}";
-        let text = template(source).render(&[message], &[]).expect("renders");
-        assert_eq!(text, "{\"z\": [1, 2.0, \"é\\n\"], \"a\": {}}");
-    }
-
-    #[test]
-    fn a_template_may_refuse_and_may_not_run_for_ever() {
-        let refused = template("{{ raise_exception('roles must alternate') }}")
-            .render(&[user("x")], &[])
-            .expect_err("refused");
-        assert!(
-            refused.to_string().contains("roles must alternate"),
-            "{refused}"
-        );
-        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
-        assert!(template(endless).render(&[user("x")], &[]).is_err());
-    }
-
-    #[test]
-    fn special_tokens_come_in_both_spellings() {
-        let config = r#"{"chat_template": "{{ bos_token }}{{ eos_token }}",
-            "bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"}"#;
-        let template = ChatTemplate::from_files(None, Some(config))
-            .expect("valid")
-            .expect("a template");
-        assert_eq!(template.render(&[], &[]).expect("renders"), "<s></s>");
-    }
-
-    #[test]
-    fn a_model_without_a_template_has_none() {
-        assert!(
-            ChatTemplate::from_files(None, Some("{}"))
-                .expect("valid")
-                .is_none()
-        );
-        assert!(ChatTemplate::from_files(Some("{% if".to_owned()), None).is_err());
-    }
-}
+mod tests;

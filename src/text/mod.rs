@@ -12,7 +12,7 @@ mod tool_calls;
 
 use thiserror::Error;
 
-pub use chat_template::ChatTemplate;
+pub use chat_template::{ChatTemplate, TemplateFiles};
 pub use detokenizer::Detokenizer;
 pub use stop::{Passed, StopStrings};
 pub use tokenizer::Tokenizer;

@@ -51,6 +51,7 @@ fn parse(body: &str) -> Option<ToolCall> {
     let name = value.get("name")?.as_str()?;
     let arguments = value.get("arguments")?.as_object()?;
     Some(ToolCall {
+        id: None,
         name: name.to_owned(),
         arguments: arguments.clone(),
     })

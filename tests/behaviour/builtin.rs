@@ -2,10 +2,11 @@
 
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{
-    GenerateRequest, Message, Prompt, Role, SamplingSettings, ToolSpec, Transcript,
+    GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolSpec,
+    Transcript,
 };
 use loopwatch::model::ModelRef;
-use loopwatch::text::ChatTemplate;
+use loopwatch::text::{ChatTemplate, TemplateFiles};
 use serde_json::json;
 
 fn tools() -> Vec<ToolSpec> {
@@ -20,10 +21,15 @@ fn tools() -> Vec<ToolSpec> {
 #[test]
 fn prompts_have_the_form_the_model_was_trained_on() {
     let source = include_str!("../../models/readme/chat_template.jinja").to_owned();
-    let template = ChatTemplate::from_files(Some(source), None)
+    let files = TemplateFiles {
+        jinja: Some(source),
+        ..TemplateFiles::default()
+    };
+    let template = ChatTemplate::from_files(files)
         .expect("Jinja")
         .expect("a template");
-    let plain = template.render(&[Message::text(Role::User, "Explain X")], &[]);
+    let none = TemplateVariables::default();
+    let plain = template.render(&[Message::text(Role::User, "Explain X")], &[], &none);
     assert_eq!(
         plain.expect("renders"),
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n\
@@ -42,7 +48,9 @@ fn prompts_have_the_form_the_model_was_trained_on() {
         Message::text(Role::Tool, "# A"),
     ];
     assert_eq!(
-        template.render(&messages, &tools()).expect("renders"),
+        template
+            .render(&messages, &tools(), &none)
+            .expect("renders"),
         "<|im_start|>system\n# Tools\n\nYou may call one or more functions.\n<tools>\n\
          {\"name\": \"Read\", \"parameters\": {\"file_path\": \"string\"}}\n\
          {\"name\": \"Bash\", \"parameters\": {\"command\": \"string\"}}\n\
@@ -68,6 +76,7 @@ fn the_next_prompt_holds_the_tokens_of_the_last_answer() {
     let prompt = |messages: &[Message]| Prompt::Chat {
         messages: messages.to_vec(),
         tools: tools(),
+        variables: TemplateVariables::default(),
     };
     let mut receiver = engine.submit(GenerateRequest {
         prompt: prompt(&messages),

@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["generation"]),
     ("sampling", &["generation"]),
     ("text", &["generation"]),
+    ("protocol", &["generation"]),
     ("backend", &[]),
     ("scripted", &["yaml"]),
     ("snapshot", &["generation"]),
@@ -50,6 +51,7 @@ const PURE: &[&str] = &[
     "metrics",
     "sampling",
     "text",
+    "protocol",
     "assertion",
     "report",
 ];

@@ -8,10 +8,13 @@
 mod builtin;
 mod commands;
 mod determinism;
+mod fixture_hub;
 mod goldens;
+mod hub;
 mod layers;
 mod run;
 mod sampler_goldens;
 mod scenarios;
 mod scripted;
 mod support;
+mod templates;

@@ -359,6 +359,7 @@ fn tokens_of_all_generations_count(
 
 fn tool_call(name: &str, arguments: serde_json::Value) -> ToolCall {
     ToolCall {
+        id: None,
         name: name.to_owned(),
         arguments: arguments.as_object().cloned().expect("an object"),
     }
