@@ -12,4 +12,5 @@ mod layers;
 mod run;
 mod sampler_goldens;
 mod scenarios;
+mod semantics;
 mod support;
