@@ -3,7 +3,7 @@
 //! One step is: logit bias, repetition, presence and frequency penalty on the raw logits;
 //! log-softmax; then greedy choice, or top_p, min_p, XTC, top_k and a draw at the temperature
 //! (mlx-lm 0.32.2, `sample_utils.py` and `generate.py`). Where versions differ, a
-//! [`Profile`](crate::generation::Profile) says what to do. Under the default one the windows of
+//! [`Profile`] says what to do. Under the default one the windows of
 //! the penalties hold tokens of the answer only, and end-of-sequence tokens are never penalised:
 //! both differ from mlx-lm 0.32.2 on purpose, because a penalised end keeps a model from stopping.
 //!

@@ -16,5 +16,6 @@ mod run;
 mod sampler_goldens;
 mod scenarios;
 mod scripted;
+mod semantics;
 mod support;
 mod templates;
