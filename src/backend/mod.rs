@@ -11,7 +11,7 @@ mod storage;
 use thiserror::Error;
 
 pub use shape::{Activation, AttentionShape, Rope, RopeLayout};
-pub use storage::{Affine, Blob, Element, MatrixData};
+pub use storage::{Affine, Blob, Element, MatrixData, Microformat, Microscaled};
 
 /// An operation that a backend could not perform.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

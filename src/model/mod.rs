@@ -14,7 +14,10 @@ mod decoder;
 mod error;
 mod files;
 mod hub;
+mod layer;
 mod mapping;
+mod packed;
+mod quantization;
 
 pub use builtin::names as builtin_names;
 pub use checkpoint::Checkpoint;
@@ -23,3 +26,4 @@ pub use decoder::{Decoder, Feed, Sequence};
 pub use error::ModelError;
 pub use files::{ModelFiles, ModelRef};
 pub use hub::{HubName, HubProgress, HubSettings, HubSnapshot, fetch};
+pub use quantization::Quantization;

@@ -6,12 +6,14 @@
 )]
 
 mod builtin;
+mod checkpoints;
 mod commands;
 mod determinism;
 mod fixture_hub;
 mod goldens;
 mod hub;
 mod layers;
+mod quantised;
 mod run;
 mod sampler_goldens;
 mod scenarios;
