@@ -1,25 +1,29 @@
 //! Affine quantisation, unpacked exactly: `scale · q + bias` in f32, product before sum.
 //!
-//! This is the reference that faster kernels are checked against.
+//! This is the reference that the vector kernels are checked against.
+
+use std::marker::PhantomData;
 
 use super::BackendError;
+use super::kernels::rows::{Affine4, Affine8};
 use super::matrix::check_length;
-use crate::backend::{self, Blob};
+use crate::backend::{self, Blob, Element};
 
 /// Elements that are unpacked together: as many as fill whole bytes at every width.
 const BLOCK: usize = 8;
 
-/// Packed rows of integers. Scales and biases are decoded at load: one of each stands for a
-/// whole group.
+/// Packed rows of integers, with a scale and a bias per group.
 #[derive(Debug)]
 pub(super) struct Affine {
     unpack: Unpack,
+    bits: usize,
     group_size: usize,
     row_bytes: usize,
     group_bytes: usize,
     packed: Blob,
-    scales: Vec<f32>,
-    biases: Vec<f32>,
+    scales: Blob,
+    biases: Blob,
+    element: Element,
 }
 
 /// Unpacks one group: packed bytes, scale, bias, elements.
@@ -60,29 +64,75 @@ impl Affine {
         check_length("biases", data.biases.bytes().len(), groups)?;
         Ok(Self {
             unpack,
+            bits: data.bits,
             group_size,
             row_bytes,
             group_bytes: group_size * data.bits / 8,
             packed: data.packed.clone(),
-            scales: data.element.decode(data.scales.bytes()),
-            biases: data.element.decode(data.biases.bytes()),
+            scales: data.scales.clone(),
+            biases: data.biases.clone(),
+            element: data.element,
         })
+    }
+
+    /// Bits per element.
+    pub(super) fn bits(&self) -> usize {
+        self.bits
+    }
+
+    /// Elements that share a scale and a bias.
+    pub(super) fn group_size(&self) -> usize {
+        self.group_size
+    }
+
+    /// The type of scales and biases.
+    pub(super) fn element(&self) -> Element {
+        self.element
     }
 
     /// Writes row `row` as f32.
     pub(super) fn row_into(&self, row: usize, out: &mut [f32]) {
-        let groups = out.len() / self.group_size;
-        let packed = &self.packed.bytes()[row * self.row_bytes..][..self.row_bytes];
-        let scales = &self.scales[row * groups..][..groups];
-        let biases = &self.biases[row * groups..][..groups];
-        let parameters = scales.iter().zip(biases);
+        let (packed, scales, biases) = self.row(row, out.len());
+        let parameters = (self.element.decode(scales).into_iter()).zip(self.element.decode(biases));
         for ((out, packed), (scale, bias)) in out
             .chunks_exact_mut(self.group_size)
             .zip(packed.chunks_exact(self.group_bytes))
             .zip(parameters)
         {
-            (self.unpack)(packed, *scale, *bias, out);
+            (self.unpack)(packed, scale, bias, out);
         }
+    }
+
+    /// Row `row` of four-bit elements, for the kernels.
+    pub(super) fn row4<E>(&self, row: usize, cols: usize) -> Affine4<'_, E> {
+        let (packed, scales, biases) = self.row(row, cols);
+        Affine4 {
+            packed,
+            scales,
+            biases,
+            element: PhantomData,
+        }
+    }
+
+    /// Row `row` of eight-bit elements, for the kernels.
+    pub(super) fn row8<E>(&self, row: usize, cols: usize) -> Affine8<'_, E> {
+        let (packed, scales, biases) = self.row(row, cols);
+        Affine8 {
+            packed,
+            scales,
+            biases,
+            element: PhantomData,
+        }
+    }
+
+    /// Packed elements, scales and biases of one row.
+    fn row(&self, row: usize, cols: usize) -> (&[u8], &[u8], &[u8]) {
+        let parameters = cols / self.group_size * self.element.size();
+        (
+            &self.packed.bytes()[row * self.row_bytes..][..self.row_bytes],
+            &self.scales.bytes()[row * parameters..][..parameters],
+            &self.biases.bytes()[row * parameters..][..parameters],
+        )
     }
 }
 

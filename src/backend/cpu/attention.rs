@@ -1,12 +1,12 @@
 //! Grouped-query attention of a batch over the KV caches of its sequences.
 
-use rayon::prelude::*;
-
-use super::kv_cache::Layer;
-use super::{AttentionShape, BackendError, KvCache, Segment, Tensor, dot, pointwise};
+use super::isa::Isa;
+use super::kernels::attention::Head;
+use super::pool::Pool;
+use super::{AttentionShape, BackendError, KvCache, Segment, Tensor};
 
 /// Multiplications below which heads are not worth a second thread.
-const PARALLEL_FROM: usize = 1 << 16;
+const PARALLEL_FROM: usize = 1 << 14;
 
 /// See [`Backend::attention`](super::Backend::attention): scores and softmax in f32, positions
 /// summed in order.
@@ -15,6 +15,7 @@ pub(super) fn attend(
     segments: &mut [Segment<'_, KvCache>],
     layer: usize,
     shape: &AttentionShape,
+    (isa, pool): (Isa, &Pool),
 ) -> Result<Tensor, BackendError> {
     let width = shape.kv_heads * shape.head_dim;
     let mut first = 0;
@@ -35,77 +36,29 @@ pub(super) fn attend(
     }
 
     let mut data = vec![0.0; q.data.len()];
-    let task = |(index, out): (usize, &mut [f32])| {
+    let task = |index: usize, out: &mut [f32]| {
         let (layer, visible) = rows[index / shape.heads];
-        let query = &q.data[index * shape.head_dim..][..shape.head_dim];
-        head(query, layer, visible, index % shape.heads, shape, out);
+        isa.run(Head {
+            query: &q.data[index * shape.head_dim..][..shape.head_dim],
+            layer,
+            visible,
+            head: index % shape.heads,
+            shape,
+            out,
+        });
     };
     let work: usize = rows.iter().map(|(_, visible)| visible).sum();
     if work * shape.heads * shape.head_dim < PARALLEL_FROM {
-        data.chunks_exact_mut(shape.head_dim)
-            .enumerate()
-            .for_each(task);
+        for (index, out) in data.chunks_exact_mut(shape.head_dim).enumerate() {
+            task(index, out);
+        }
     } else {
-        data.par_chunks_exact_mut(shape.head_dim)
-            .enumerate()
-            .for_each(task);
+        pool.for_each_piece(&mut data, shape.head_dim, task);
     }
     Ok(Tensor {
         width: q.width,
         data,
     })
-}
-
-/// One query head of one row: it sees the last `window` of the first `visible` positions.
-fn head(
-    query: &[f32],
-    layer: &Layer,
-    visible: usize,
-    head: usize,
-    shape: &AttentionShape,
-    out: &mut [f32],
-) {
-    let width = shape.kv_heads * shape.head_dim;
-    let offset = head / (shape.heads / shape.kv_heads) * shape.head_dim;
-    let hidden = shape
-        .window
-        .map_or(0, |window| visible.saturating_sub(window));
-    let part = |row: &'_ [f32]| offset..(offset + shape.head_dim).min(row.len());
-    let keys = layer
-        .blocks()
-        .flat_map(|(keys, _)| keys.chunks_exact(width));
-    let mut scores: Vec<f32> = keys
-        .take(visible)
-        .skip(hidden)
-        .map(|key| {
-            let score = dot(query, &key[part(key)]) * shape.scale;
-            shape
-                .softcap
-                .map_or(score, |cap| pointwise::softcap(score, cap))
-        })
-        .collect();
-    softmax(&mut scores);
-    let values = layer
-        .blocks()
-        .flat_map(|(_, values)| values.chunks_exact(width));
-    for (value, weight) in values.skip(hidden).zip(&scores) {
-        for (out, value) in out.iter_mut().zip(&value[part(value)]) {
-            *out += weight * value;
-        }
-    }
-}
-
-/// `exp(x - max) / Σ exp(x - max)`, summed in order.
-fn softmax(scores: &mut [f32]) {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = libm::expf(*score - max);
-        sum += *score;
-    }
-    for score in scores.iter_mut() {
-        *score /= sum;
-    }
 }
 
 #[cfg(test)]
@@ -148,7 +101,18 @@ mod tests {
     fn attend_one(qkv: [Tensor; 3], cache: &mut KvCache, shape: &AttentionShape) -> Vec<f32> {
         let rows = qkv[0].rows();
         let mut segments = [Segment { cache, rows }];
-        attend(qkv, &mut segments, 0, shape).expect("layer 0").data
+        run(qkv, &mut segments, shape)
+    }
+
+    /// All instruction sets and threads agree, so any of them is the result.
+    fn run(
+        qkv: [Tensor; 3],
+        segments: &mut [Segment<'_, KvCache>],
+        shape: &AttentionShape,
+    ) -> Vec<f32> {
+        let pool = Pool::new(2).expect("threads");
+        let best = (Isa::best(), &pool);
+        attend(qkv, segments, 0, shape, best).expect("layer 0").data
     }
 
     #[test]
@@ -164,6 +128,27 @@ mod tests {
                 pieces.extend(attend_one(piece, &mut cut, &shape));
             }
             assert_eq!(together, pieces);
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let pool = Pool::new(1).expect("threads");
+        let shape = AttentionShape {
+            softcap: Some(5.0),
+            ..SHAPE
+        };
+        let mix = |isa| {
+            let mut cache = KvCache::new(1);
+            let mut segments = [Segment {
+                cache: &mut cache,
+                rows: 37,
+            }];
+            let mixed = attend(qkv(37, 0.0), &mut segments, 0, &shape, (isa, &pool));
+            mixed.expect("layer 0").data
+        };
+        for isa in Isa::available() {
+            assert_eq!(mix(isa), mix(Isa::Portable), "{isa}");
         }
     }
 
@@ -186,11 +171,11 @@ mod tests {
             width: one[i].width,
             data: [one[i].data.clone(), other[i].data.clone()].concat(),
         });
-        let together = attend(both, &mut segments, 0, &SHAPE).expect("layer 0");
+        let together = run(both, &mut segments, &SHAPE);
         let alone = attend_one(one, &mut KvCache::new(1), &SHAPE);
-        assert_eq!(together.data[..alone.len()], alone);
+        assert_eq!(together[..alone.len()], alone);
         let alone = attend_one(other, &mut KvCache::new(1), &SHAPE);
-        assert_eq!(together.data[together.data.len() - alone.len()..], alone);
+        assert_eq!(together[together.len() - alone.len()..], alone);
     }
 
     #[test]

@@ -1,18 +1,12 @@
-//! Weight matrices in their stored form, and their products with activations.
+//! Weight matrices in their stored form.
 //!
-//! A row is unpacked to f32 when it is needed, so a model takes no more memory than its file.
-
-use rayon::prelude::*;
+//! Rows are unpacked when they are needed, so a model takes no more memory than its file. Their
+//! products with activations are computed in `product`.
 
 use super::affine::Affine;
 use super::microscaling::Microscaled;
-use super::{BackendError, MatrixData, dot};
+use super::{BackendError, MatrixData};
 use crate::backend::{Blob, Element};
-
-/// Output rows that one task computes: enough to pay for handing the task to a thread.
-const ROWS_PER_TASK: usize = 32;
-/// Multiplications below which a product is not worth a second thread.
-const PARALLEL_FROM: usize = 1 << 16;
 
 /// A weight matrix, `[rows, cols]`.
 #[derive(Debug)]
@@ -22,8 +16,9 @@ pub struct Matrix {
     storage: Storage,
 }
 
+/// How the elements lie in memory.
 #[derive(Debug)]
-enum Storage {
+pub(super) enum Storage {
     Dense { element: Element, data: Blob },
     Affine(Affine),
     Microscaled(Microscaled),
@@ -87,41 +82,9 @@ impl Matrix {
         }
     }
 
-    /// `x · selfᵀ` for `rows` activation rows; the result is `[rows, self.rows]`.
-    pub(super) fn multiply(&self, x: &[f32], rows: usize) -> Vec<f32> {
-        // Computed transposed, so that each weight row is unpacked once and each task writes to
-        // its own part.
-        let mut transposed = vec![0.0; self.rows * rows];
-        let task = |(index, out): (usize, &mut [f32])| {
-            let mut weights = vec![0.0; self.cols];
-            for (offset, out) in out.chunks_exact_mut(rows).enumerate() {
-                self.row_into(index * ROWS_PER_TASK + offset, &mut weights);
-                for (value, x) in out.iter_mut().zip(x.chunks_exact(self.cols)) {
-                    *value = dot(x, &weights);
-                }
-            }
-        };
-        if rows * self.rows * self.cols < PARALLEL_FROM {
-            transposed
-                .chunks_mut(ROWS_PER_TASK * rows)
-                .enumerate()
-                .for_each(task);
-        } else {
-            transposed
-                .par_chunks_mut(ROWS_PER_TASK * rows)
-                .enumerate()
-                .for_each(task);
-        }
-        if rows == 1 {
-            return transposed;
-        }
-        let mut out = vec![0.0; transposed.len()];
-        for (row, out) in out.chunks_exact_mut(self.rows).enumerate() {
-            for (value, column) in out.iter_mut().zip(transposed.chunks_exact(rows)) {
-                *value = column[row];
-            }
-        }
-        out
+    /// The elements.
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
     }
 }
 
@@ -139,26 +102,6 @@ pub(super) fn check_length(what: &str, found: usize, expected: usize) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_product_is_the_same_for_one_row_and_for_many() {
-        let elements: Vec<u8> = (0..70 * 128)
-            .flat_map(|i| (i as f32 * 0.11).cos().to_le_bytes())
-            .collect();
-        let data = MatrixData::Dense {
-            rows: 70,
-            cols: 128,
-            element: Element::F32,
-            data: Blob::new(elements),
-        };
-        let matrix = Matrix::new(data).expect("valid");
-        let x: Vec<f32> = (0..5 * 128).map(|i| (i as f32 * 0.37).sin()).collect();
-        let together = matrix.multiply(&x, 5);
-        for row in 0..5 {
-            let alone = matrix.multiply(&x[row * 128..][..128], 1);
-            assert_eq!(together[row * 70..][..70], alone[..]);
-        }
-    }
 
     #[test]
     fn lengths_that_disagree_with_the_shape_are_refused() {

@@ -1,9 +1,10 @@
 //! Small floating-point elements with a shared scale per group, unpacked exactly.
 //!
 //! Every product of an element and a scale is exact in f32, so there is nothing to round. This is
-//! the reference that faster kernels are checked against.
+//! the reference that the vector kernels are checked against.
 
 use super::BackendError;
+use super::kernels::rows::Scaled4;
 use super::matrix::check_length;
 use crate::backend::{self, Blob, Microformat};
 
@@ -58,6 +59,23 @@ impl Microscaled {
             packed: data.packed.clone(),
             scales: data.scales.clone(),
         })
+    }
+
+    /// The format.
+    pub(super) fn format(&self) -> Microformat {
+        self.format
+    }
+
+    /// Row `row` of four-bit elements, for the kernels.
+    pub(super) fn row4(&self, row: usize, cols: usize) -> Scaled4<'_> {
+        let bytes = cols / 2;
+        let groups = cols / self.format.group_size();
+        Scaled4 {
+            packed: &self.packed.bytes()[row * bytes..][..bytes],
+            scales: &self.scales.bytes()[row * groups..][..groups],
+            scale_of: &self.scale_of,
+            values: &E2M1,
+        }
     }
 
     /// Writes row `row` as f32.

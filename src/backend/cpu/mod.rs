@@ -1,18 +1,26 @@
-//! The reference backend: f32 activations, plain loops, exact and deterministic everywhere.
+//! The CPU backend: f32 activations, exact and deterministic everywhere.
 //!
-//! Every sum has a fixed order (see `dot`) and transcendental functions come from the `libm`
-//! crate, so the same request gives the same bits on every processor, with any number of threads
-//! and any chunking of the prompt. Speed is not its purpose.
+//! Every sum has a fixed order (see `kernels`), every operation is rounded as IEEE 754 says, and
+//! transcendental functions are polynomials or come from the `libm` crate. So the same request
+//! gives the same bits on every processor and instruction set, with any number of threads, any
+//! chunking of the prompt and any company in a batch.
 
 mod affine;
 mod attention;
+mod isa;
+mod kernels;
 mod kv_cache;
+mod lanes;
 mod matrix;
 mod microscaling;
 mod pointwise;
+mod pool;
+mod product;
 
 use super::{Activation, AttentionShape, Backend, BackendError, MatrixData, Rope, Segment};
+use pool::Pool;
 
+pub use isa::Isa;
 pub use kv_cache::KvCache;
 pub use matrix::Matrix;
 
@@ -31,51 +39,32 @@ impl Tensor {
     }
 }
 
-/// The plain CPU backend and its threads.
+/// The CPU backend: its threads, and the instruction set of its kernels.
 #[derive(Debug)]
 pub struct Cpu {
-    pool: rayon::ThreadPool,
+    pool: Pool,
+    isa: Isa,
 }
 
 impl Cpu {
-    /// A backend that computes on `threads` threads.
+    /// A backend that computes on `threads` threads, with the best instruction set there is.
     ///
     /// # Errors
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Result<Self, BackendError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|index| format!("cpu-{index}"))
-            .build()
-            .map_err(|error| BackendError(format!("cannot start {threads} threads: {error}")))?;
-        Ok(Self { pool })
+        Self::with_isa(threads, Isa::best())
     }
-}
 
-/// The inner product, summed in sixteen lanes that are then added pairwise. The order is part of
-/// the backend's contract: it is what makes results bit-identical across machines, and it lets
-/// the compiler use whatever vectors a machine has.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    let mut lanes = [0.0f32; LANES];
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            lanes[lane] += x[lane] * y[lane];
-        }
+    /// A backend that computes on `threads` threads, with kernels for `isa`.
+    ///
+    /// # Errors
+    /// If the system refuses the threads.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, BackendError> {
+        Ok(Self {
+            pool: Pool::new(threads)?,
+            isa,
+        })
     }
-    for (lane, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[lane] += x * y;
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
 }
 
 impl Backend for Cpu {
@@ -122,7 +111,7 @@ impl Backend for Cpu {
         w: &Matrix,
         bias: Option<&Vec<f32>>,
     ) -> Result<Tensor, BackendError> {
-        let mut data = self.pool.install(|| w.multiply(&x.data, x.rows()));
+        let mut data = product::multiply(w, &x.data, x.rows(), self.isa, &self.pool);
         if let Some(bias) = bias {
             for row in data.chunks_exact_mut(bias.len()) {
                 for (value, bias) in row.iter_mut().zip(bias) {
@@ -137,7 +126,7 @@ impl Backend for Cpu {
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Vec<f32>, eps: f32) -> Result<Tensor, BackendError> {
-        Ok(pointwise::rms_norm(x, weight, eps))
+        Ok(pointwise::rms_norm(x, weight, eps, self.isa))
     }
 
     fn rope(&self, x: Tensor, rope: &Rope, positions: &[usize]) -> Result<Tensor, BackendError> {
@@ -151,8 +140,7 @@ impl Backend for Cpu {
         layer: usize,
         shape: &AttentionShape,
     ) -> Result<Tensor, BackendError> {
-        self.pool
-            .install(|| attention::attend(qkv, segments, layer, shape))
+        attention::attend(qkv, segments, layer, shape, (self.isa, &self.pool))
     }
 
     fn gated(
@@ -161,7 +149,7 @@ impl Backend for Cpu {
         up: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, BackendError> {
-        Ok(pointwise::gated(gate, up, activation))
+        Ok(pointwise::gated(gate, up, activation, self.isa))
     }
 
     fn add(&self, mut a: Tensor, b: &Tensor) -> Result<Tensor, BackendError> {
@@ -202,24 +190,5 @@ impl Backend for Cpu {
 
     fn to_host(&self, x: Tensor) -> Result<Vec<f32>, BackendError> {
         Ok(x.data)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn dot_agrees_with_a_sum_in_double_precision(
-            pairs in prop::collection::vec((-4.0f32..4.0, -4.0f32..4.0), 0..200),
-        ) {
-            let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
-            let exact: f64 = pairs.iter().map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-            let size: f64 = pairs.iter().map(|(x, y)| f64::from(x * y).abs()).sum();
-            prop_assert!((f64::from(dot(&a, &b)) - exact).abs() <= 1e-6 * size + 1e-12);
-        }
     }
 }

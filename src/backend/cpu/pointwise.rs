@@ -1,13 +1,15 @@
 //! Operations that treat each row, head or element on its own: norms, rotations, activations.
 
-use super::{Activation, Rope, Tensor, dot};
+use super::isa::Isa;
+use super::kernels::{Dot, pointwise::SiluGate};
+use super::{Activation, Rope, Tensor};
 use crate::backend::RopeLayout;
 
 /// See [`Backend::rms_norm`](super::Backend::rms_norm).
-pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Tensor {
+pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32, isa: Isa) -> Tensor {
     let mut data = x.data.clone();
     for group in data.chunks_exact_mut(weight.len().max(1)) {
-        let mean_square = dot(group, group) / weight.len() as f32;
+        let mean_square = isa.run(Dot(group, group)) / weight.len() as f32;
         let scale = 1.0 / libm::sqrtf(mean_square + eps);
         for (value, weight) in group.iter_mut().zip(weight) {
             *value = *value * scale * weight;
@@ -60,23 +62,32 @@ fn rotate(a: f32, b: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
 }
 
 /// See [`Backend::gated`](super::Backend::gated).
-pub(super) fn gated(mut gate: Tensor, up: &Tensor, activation: Activation) -> Tensor {
+pub(super) fn gated(mut gate: Tensor, up: &Tensor, activation: Activation, isa: Isa) -> Tensor {
+    let activate = match activation {
+        Activation::Silu => {
+            isa.run(SiluGate {
+                gate: &mut gate.data,
+                up: &up.data,
+            });
+            return gate;
+        }
+        Activation::Gelu => gelu,
+        Activation::GeluTanh => gelu_tanh,
+    };
     for (gate, up) in gate.data.iter_mut().zip(&up.data) {
-        *gate = activate(*gate, activation) * up;
+        *gate = activate(*gate) * up;
     }
     gate
 }
 
-fn activate(x: f32, activation: Activation) -> f32 {
-    match activation {
-        Activation::Silu => x / (1.0 + libm::expf(-x)),
-        Activation::Gelu => x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)) / 2.0,
-        Activation::GeluTanh => {
-            let root = (2.0 / std::f32::consts::PI).sqrt();
-            let inner = root * (x + 0.044_715 * x * x * x);
-            0.5 * x * (1.0 + libm::tanhf(inner))
-        }
-    }
+fn gelu(x: f32) -> f32 {
+    x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)) / 2.0
+}
+
+fn gelu_tanh(x: f32) -> f32 {
+    let root = (2.0 / std::f32::consts::PI).sqrt();
+    let inner = root * (x + 0.044_715 * x * x * x);
+    0.5 * x * (1.0 + libm::tanhf(inner))
 }
 
 /// See [`Backend::softcap`](super::Backend::softcap).
@@ -94,7 +105,7 @@ mod tests {
             width: 4,
             data: vec![3.0, 4.0, 0.0, 5.0],
         };
-        let out = rms_norm(&x, &[1.0, 2.0], 0.0);
+        let out = rms_norm(&x, &[1.0, 2.0], 0.0, Isa::Portable);
         let rms = [12.5f32.sqrt(), 12.5f32.sqrt()];
         let expected = [3.0 / rms[0], 8.0 / rms[0], 0.0, 10.0 / rms[1]];
         for (value, expected) in out.data.iter().zip(expected) {
@@ -149,11 +160,12 @@ mod tests {
             (Activation::Gelu, 0.841_344_7),
             (Activation::GeluTanh, 0.841_192),
         ] {
-            let out = gated(one_row(&[1.0]), &one_row(&[2.0]), activation);
-            assert!(
-                (out.data[0] - 2.0 * expected).abs() < 1e-6,
-                "{activation:?}"
-            );
+            for isa in Isa::available() {
+                let (gate, up) = (one_row(&[1.0; 19]), one_row(&[2.0; 19]));
+                for value in gated(gate, &up, activation, isa).data {
+                    assert!((value - 2.0 * expected).abs() < 1e-6, "{activation:?}");
+                }
+            }
         }
         assert!((softcap(30.0, 30.0) - 22.847_824).abs() < 1e-4);
     }

@@ -1,0 +1,202 @@
+//! Sixteen lanes as two AVX2 registers: lanes 0 to 7, and 8 to 15.
+
+#![expect(unsafe_code, reason = "vector instructions are unsafe to call")]
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Lanes};
+
+/// Lanes in two 256-bit registers.
+///
+/// SAFETY (of every block below): values of this type come into being only inside `Isa::run`,
+/// which compiles kernels for this type with the features avx2, fma and f16c, and runs them only
+/// where the processor reports all of them. Loads and stores go through references to arrays of
+/// exactly the size that the instructions touch, and have no demand on alignment.
+#[derive(Clone, Copy)]
+pub(in crate::backend::cpu) struct Avx2(__m256, __m256);
+
+impl Avx2 {
+    #[inline(always)]
+    fn map(self, f: impl Fn(__m256) -> __m256) -> Self {
+        Self(f(self.0), f(self.1))
+    }
+
+    #[inline(always)]
+    fn with(self, other: Self, f: impl Fn(__m256, __m256) -> __m256) -> Self {
+        Self(f(self.0, other.0), f(self.1, other.1))
+    }
+}
+
+impl Lanes for Avx2 {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: see the type.
+        let half = unsafe { _mm256_set1_ps(value) };
+        Self(half, half)
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; LANES]) -> Self {
+        // SAFETY: see the type; the second half begins eight elements behind the first.
+        unsafe {
+            let start = values.as_ptr();
+            Self(
+                _mm256_loadu_ps(start),
+                _mm256_loadu_ps(start.add(LANES / 2)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn store(self) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: see the type; the second half begins eight elements behind the first.
+        unsafe {
+            let start = lanes.as_mut_ptr();
+            _mm256_storeu_ps(start, self.0);
+            _mm256_storeu_ps(start.add(LANES / 2), self.1);
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: see the type.
+        self.with(other, |a, b| unsafe { _mm256_add_ps(a, b) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: see the type.
+        self.with(other, |a, b| unsafe { _mm256_sub_ps(a, b) })
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: see the type.
+        self.with(other, |a, b| unsafe { _mm256_mul_ps(a, b) })
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: see the type.
+        self.with(other, |a, b| unsafe { _mm256_div_ps(a, b) })
+    }
+
+    #[inline(always)]
+    fn fma(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: see the type.
+        unsafe {
+            Self(
+                _mm256_fmadd_ps(self.0, factor.0, summand.0),
+                _mm256_fmadd_ps(self.1, factor.1, summand.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: see the type.
+        self.with(other, |a, b| unsafe { _mm256_max_ps(a, b) })
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: see the type.
+        self.with(other, |a, b| unsafe { _mm256_min_ps(a, b) })
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        // SAFETY: see the type.
+        self.map(|a| unsafe {
+            _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
+        })
+    }
+
+    #[inline(always)]
+    fn exp2_whole(self) -> Self {
+        // SAFETY: see the type.
+        self.map(|a| unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+        })
+    }
+
+    #[inline(always)]
+    fn from_f32(bytes: &[u8; 4 * LANES]) -> Self {
+        // SAFETY: see the type; each half is 32 bytes.
+        unsafe {
+            let start = bytes.as_ptr();
+            Self(
+                _mm256_loadu_ps(start.cast()),
+                _mm256_loadu_ps(start.add(2 * LANES).cast()),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn splat_f16(bits: u16) -> Self {
+        // SAFETY: see the type.
+        let half = unsafe { _mm256_cvtph_ps(_mm_set1_epi16(bits.cast_signed())) };
+        Self(half, half)
+    }
+
+    #[inline(always)]
+    fn from_f16(bytes: &[u8; 2 * LANES]) -> Self {
+        // SAFETY: see the type; each half is sixteen bytes.
+        unsafe {
+            let start = bytes.as_ptr();
+            Self(
+                _mm256_cvtph_ps(_mm_loadu_si128(start.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(start.add(LANES).cast())),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self {
+        // SAFETY: see the type; each half is sixteen bytes.
+        unsafe {
+            let widen = |halves| {
+                let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(halves));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+            };
+            let start = bytes.as_ptr();
+            Self(widen(start.cast()), widen(start.add(LANES).cast()))
+        }
+    }
+
+    #[inline(always)]
+    fn from_u8(bytes: &[u8; LANES]) -> Self {
+        // SAFETY: see the type; each half is eight bytes.
+        unsafe {
+            let widen =
+                |quarter| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(quarter)));
+            let start = bytes.as_ptr();
+            Self(widen(start.cast()), widen(start.add(LANES / 2).cast()))
+        }
+    }
+
+    #[inline(always)]
+    fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self {
+        let [a, b, c, d, e, f, g, h] = *codes;
+        // SAFETY: see the type.
+        unsafe {
+            let half = |word| {
+                let shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+                let codes = _mm256_srlv_epi32(_mm256_set1_epi32(word), shifts);
+                // A permutation reads three bits of a code; the fourth chooses between the two
+                // halves of the table, as the sign that the blend reads.
+                let low = _mm256_permutevar8x32_ps(table.0, codes);
+                let high = _mm256_permutevar8x32_ps(table.1, codes);
+                let fourth = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(codes));
+                _mm256_blendv_ps(low, high, fourth)
+            };
+            Self(
+                half(i32::from_le_bytes([a, b, c, d])),
+                half(i32::from_le_bytes([e, f, g, h])),
+            )
+        }
+    }
+}

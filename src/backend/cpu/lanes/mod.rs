@@ -1,0 +1,208 @@
+//! Sixteen f32 lanes, in every instruction set the same.
+//!
+//! A kernel is written once over [`Lanes`] and compiled for each instruction set. All of them
+//! compute the same operations in the same order, each correctly rounded, so a result has the
+//! same bits on every processor. This file knows arithmetic; what a kernel is for, and which
+//! instruction set runs it, stands in `kernels` and `isa`.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+pub(super) mod portable;
+
+/// Lanes of every vector, on every machine.
+pub(super) const LANES: usize = 16;
+
+/// A vector of sixteen f32.
+pub(super) trait Lanes: Copy {
+    /// The same value in all lanes.
+    fn splat(value: f32) -> Self;
+    /// Lane `i` is element `i`.
+    fn load(values: &[f32; LANES]) -> Self;
+    /// The lanes as elements.
+    fn store(self) -> [f32; LANES];
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    fn sub(self, other: Self) -> Self;
+    /// `self · other`.
+    fn mul(self, other: Self) -> Self;
+    /// `self / other`.
+    fn div(self, other: Self) -> Self;
+    /// `self · factor + summand`, rounded once.
+    fn fma(self, factor: Self, summand: Self) -> Self;
+    /// The greater of two numbers, lane by lane; no lane may be NaN.
+    fn max(self, other: Self) -> Self;
+    /// The lesser of two numbers, lane by lane; no lane may be NaN.
+    fn min(self, other: Self) -> Self;
+    /// The nearest whole number, ties to even.
+    fn round(self) -> Self;
+    /// `2^n` for whole numbers from -126 to 127.
+    fn exp2_whole(self) -> Self;
+    /// Sixteen f32 elements, little-endian.
+    fn from_f32(bytes: &[u8; 4 * LANES]) -> Self;
+    /// The same IEEE binary16 number in all lanes.
+    fn splat_f16(bits: u16) -> Self;
+    /// Widens IEEE binary16 elements, little-endian.
+    fn from_f16(bytes: &[u8; 2 * LANES]) -> Self;
+    /// Widens bfloat16 elements, little-endian.
+    fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self;
+    /// Converts unsigned bytes.
+    fn from_u8(bytes: &[u8; LANES]) -> Self;
+    /// Lane `i` becomes the lane of `table` that the code `i` names: codes are four bits each,
+    /// the earlier of two in the lower half of a byte.
+    fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self;
+
+    /// Lane `i` is element `i` of up to sixteen, and zero behind them.
+    #[inline(always)]
+    fn load_partial(values: &[f32]) -> Self {
+        let mut whole = [0.0; LANES];
+        for (lane, value) in whole.iter_mut().zip(values) {
+            *lane = *value;
+        }
+        Self::load(&whole)
+    }
+
+    /// The sum of all lanes, added pairwise: lane `i` and lane `i + 8`, then `i + 4`, and so on.
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        let mut lanes = self.store();
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    /// `exp(self)`, within two units in the last place; clamped where f32 has no normal number.
+    ///
+    /// Cody and Waite's reduction by `ln 2` in two parts, then the polynomial of degree 6 that
+    /// Cephes uses (Moshier, `expf.c`).
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let x = self.max(Self::splat(-87.0)).min(Self::splat(88.0));
+        let n = x.mul(Self::splat(std::f32::consts::LOG2_E)).round();
+        let r = n.fma(Self::splat(-0.693_359_4), x);
+        let r = n.fma(Self::splat(2.121_944_4e-4), r);
+        let mut p = Self::splat(1.987_569_1e-4);
+        for coefficient in [
+            1.398_2e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            5e-1,
+        ] {
+            p = p.fma(r, Self::splat(coefficient));
+        }
+        let p = p.fma(r.mul(r), r.add(Self::splat(1.0)));
+        p.mul(n.exp2_whole())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::isa::{Isa, Kernel};
+    use super::*;
+
+    /// Every operation of the trait on the same input, as bits.
+    struct All<'a> {
+        a: &'a [f32; LANES],
+        b: &'a [f32; LANES],
+        bytes: &'a [u8; 2 * LANES],
+        sixty_four: &'a [u8; 4 * LANES],
+    }
+
+    impl Kernel for All<'_> {
+        type Output = Vec<u32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> Vec<u32> {
+            let (a, b) = (L::load(self.a), L::load(self.b));
+            let (low, _) = self.bytes.split_at(LANES);
+            let bytes = low.first_chunk::<LANES>().expect("sixteen");
+            let codes = low.first_chunk::<8>().expect("eight");
+            let vectors = [
+                L::splat(self.a[3]),
+                a.add(b),
+                a.sub(b),
+                a.mul(b),
+                a.div(b),
+                a.fma(b, a),
+                a.max(b),
+                a.min(b),
+                a.round(),
+                a.round()
+                    .max(L::splat(-126.0))
+                    .min(L::splat(127.0))
+                    .exp2_whole(),
+                L::from_f32(self.sixty_four),
+                L::splat_f16(u16::from_le_bytes([self.bytes[0], self.bytes[1]])),
+                L::from_f16(self.bytes),
+                L::from_bf16(self.bytes),
+                L::from_u8(bytes),
+                L::look_up(a, codes),
+                L::load_partial(&self.a[..5]),
+                L::splat(a.sum()),
+                a.exp(),
+            ];
+            vectors
+                .iter()
+                .flat_map(|vector| vector.store().map(f32::to_bits))
+                .collect()
+        }
+    }
+
+    fn lanes() -> impl Strategy<Value = [f32; LANES]> {
+        prop::array::uniform16(prop_oneof![
+            -100.0f32..100.0,
+            -1e30f32..1e30,
+            -1e-3f32..1e-3
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_gives_the_same_bits(
+            a in lanes(),
+            b in lanes(),
+            mut bytes in prop::array::uniform32(any::<u8>()),
+        ) {
+            // Not-a-number has many bit patterns, and no weight is one.
+            for pair in bytes.as_chunks_mut::<2>().0 {
+                pair[1] &= 0x3f;
+            }
+            let mut sixty_four = [0; 64];
+            for (raw, value) in sixty_four.as_chunks_mut::<4>().0.iter_mut().zip(a) {
+                *raw = value.to_le_bytes();
+            }
+            let run = |isa: Isa| {
+                isa.run(All { a: &a, b: &b, bytes: &bytes, sixty_four: &sixty_four })
+            };
+            let expected = run(Isa::Portable);
+            for isa in Isa::available() {
+                prop_assert_eq!(run(isa), expected.clone(), "{}", isa);
+            }
+        }
+
+        #[test]
+        fn exp_is_close_to_the_true_value(x in -87.0f32..88.0) {
+            let ours = portable::Portable::splat(x).exp().store()[0];
+            let exact = f64::from(x).exp();
+            prop_assert!((f64::from(ours) / exact - 1.0).abs() < 2.5e-7, "{ours} {exact}");
+        }
+    }
+
+    #[test]
+    fn exp_has_its_exact_points() {
+        let exp = |x| portable::Portable::splat(x).exp().store()[0];
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(-1000.0) < 1e-37);
+        assert!(exp(1000.0).is_finite());
+    }
+}
