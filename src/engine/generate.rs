@@ -85,8 +85,7 @@ fn generate(
         let token = sampler.sample(&mut logits, request.top_logprobs);
         generated += 1;
         if !token.logprob.is_finite() {
-            let problem = format!("the model's logits are not numbers at token {generated}");
-            return Err(EngineError::Request(problem).into());
+            return Err(model.not_numbers(generated).into());
         }
         let id = token.id;
         let ended = !sampling.ignore_eos && model.eos.contains(&id);

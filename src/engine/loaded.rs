@@ -3,12 +3,14 @@
 use super::EngineError;
 use crate::backend::Backend;
 use crate::generation::Prompt;
-use crate::model::{self, LanguageModel, ModelFiles};
+use crate::model::{self, Checkpoint, LanguageModel, ModelFiles};
 use crate::text::{ChatTemplate, TextError, Tokenizer};
 
 /// A model that is ready to generate.
 pub struct LoadedModel {
     name: String,
+    /// Where it came from, to look again when something is wrong.
+    files: ModelFiles,
     pub(super) language_model: Box<dyn LanguageModel>,
     /// `None` if the checkpoint has none: then only token ids go in and out.
     pub(super) tokenizer: Option<Tokenizer>,
@@ -23,7 +25,7 @@ impl std::fmt::Debug for LoadedModel {
 }
 
 impl LoadedModel {
-    pub(super) fn load(files: &ModelFiles, backend: impl Backend) -> Result<Self, EngineError> {
+    pub(super) fn load(files: ModelFiles, backend: impl Backend) -> Result<Self, EngineError> {
         let name = files.name().to_string();
         let text_error = |file: &str| {
             let model = files.label(file);
@@ -40,10 +42,11 @@ impl LoadedModel {
         .map_err(text_error("chat_template.jinja"))?;
         Ok(Self {
             name,
-            language_model: model::load(files, backend)?,
+            language_model: model::load(&files, backend)?,
             tokenizer,
             template,
-            eos: model::eos_token_ids(files)?,
+            eos: model::eos_token_ids(&files)?,
+            files,
         })
     }
 
@@ -77,8 +80,13 @@ impl LoadedModel {
         };
         let vocabulary = self.language_model.vocab_size();
         match tokens.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) if matches!(prompt, Prompt::Tokens { .. }) => Err(EngineError::Request(
+                format!("token id {id} is outside the vocabulary of {vocabulary} tokens"),
+            )),
+            // Not refused earlier: some checkpoints have more names than rows, and never use them.
             Some(id) => Err(EngineError::Request(format!(
-                "token id {id} is outside the vocabulary of {vocabulary} tokens"
+                "{}: the prompt has token id {id}, but the model's vocabulary has {vocabulary} tokens",
+                self.files.label("tokenizer.json")
             ))),
             None if tokens.is_empty() => {
                 Err(EngineError::Request("the prompt has no tokens".to_owned()))
@@ -97,6 +105,16 @@ impl LoadedModel {
         tokenizer
             .encode(text, add_special_tokens)
             .map_err(|problem| self.text_error(problem))
+    }
+
+    /// Why the logits at a token are not numbers.
+    pub(super) fn not_numbers(&self, token: usize) -> EngineError {
+        match Checkpoint::open(&self.files).map(|checkpoint| checkpoint.not_finite()) {
+            Ok(Some(blamed)) => EngineError::Model(blamed),
+            Ok(None) | Err(_) => EngineError::Request(format!(
+                "the model's logits are not numbers at token {token}"
+            )),
+        }
     }
 
     pub(super) fn text_error(&self, problem: TextError) -> EngineError {

@@ -72,7 +72,7 @@ impl Engine {
     /// If the model cannot be loaded, or the system refuses a thread.
     pub fn load(name: &ModelRef, threads: usize) -> Result<Self, EngineError> {
         let files = ModelFiles::find(name.clone())?;
-        let model = Arc::new(LoadedModel::load(&files, Cpu::new(threads)?)?);
+        let model = Arc::new(LoadedModel::load(files, Cpu::new(threads)?)?);
         let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
         let worker = Arc::clone(&model);
         thread::Builder::new()

@@ -105,8 +105,34 @@ impl ChatTemplate {
         }
         self.environment
             .get_template(NAME)
-            .and_then(|template| template.render(Value::from_pairs(variables)))
+            .and_then(|template| {
+                let mut prompt = Bounded(Vec::new());
+                template.render_captured_to(Value::from_pairs(variables), &mut prompt)?;
+                String::from_utf8(prompt.0)
+                    .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+            })
             .map_err(|error| TextError::ChatTemplate(describe(&error)))
+    }
+}
+
+/// Most bytes of a prompt. The longest contexts are a few megabytes of text.
+const MAX_PROMPT_BYTES: usize = 64 << 20;
+
+/// A prompt that is being written, and does not grow without end.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_PROMPT_BYTES {
+            let problem = format!("the prompt has more than {MAX_PROMPT_BYTES} bytes");
+            return Err(std::io::Error::other(problem));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -131,15 +157,14 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// An error with its line and causes, in one line.
+/// An error with its line and its first cause, in one line. What lies between would repeat one
+/// line many times where a template includes itself.
 fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    match causes.last() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
-    text
 }
 
 /// A message as templates expect it: OpenAI's form, with arguments as an object.

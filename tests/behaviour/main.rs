@@ -7,6 +7,7 @@
 
 mod builtin;
 mod commands;
+mod corrupted;
 mod goldens;
 mod layers;
 mod run;
