@@ -243,8 +243,7 @@ impl Spelled {
         weights
             .iter()
             .map(|(name, weight)| {
-                // Also refuses what is not a number.
-                if !(*weight >= largest * SMALLEST_SHARE) {
+                if weight.is_nan() || *weight < largest * SMALLEST_SHARE {
                     let message = format!("the weight of '{name}' is {weight}");
                     let help =
                         "weights are positive, the smallest at least a millionth of the largest";
