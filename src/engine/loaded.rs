@@ -3,12 +3,14 @@
 use super::EngineError;
 use crate::backend::Backend;
 use crate::generation::{Prompt, SamplingParams};
-use crate::model::{self, Decoder, ModelFiles};
+use crate::model::{self, Checkpoint, Decoder, ModelFiles};
 use crate::text::{ChatTemplate, TemplateFiles, TextError, Tokenizer};
 
 /// The text side of a loaded model. The weights stay with the engine's thread.
 pub struct LoadedModel {
     name: String,
+    /// Where it came from, to look again when something is wrong.
+    files: ModelFiles,
     description: String,
     vocab_size: usize,
     /// `None` if the checkpoint has none: then only token ids go in and out.
@@ -28,7 +30,7 @@ impl std::fmt::Debug for LoadedModel {
 
 impl LoadedModel {
     pub(super) fn load<B: Backend>(
-        files: &ModelFiles,
+        files: ModelFiles,
         decoder: &Decoder<B>,
     ) -> Result<Self, EngineError> {
         let name = files.name().to_string();
@@ -63,8 +65,9 @@ impl LoadedModel {
             vocab_size: decoder.vocab_size(),
             tokenizer,
             template,
-            eos: model::eos_token_ids(files)?,
+            eos: model::eos_token_ids(&files)?,
             newline,
+            files,
         })
     }
 
@@ -102,8 +105,13 @@ impl LoadedModel {
         };
         let vocabulary = self.vocab_size;
         match tokens.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) if matches!(prompt, Prompt::Tokens { .. }) => Err(EngineError::Request(
+                format!("token id {id} is outside the vocabulary of {vocabulary} tokens"),
+            )),
+            // Not refused earlier: some checkpoints have more names than rows, and never use them.
             Some(id) => Err(EngineError::Request(format!(
-                "token id {id} is outside the vocabulary of {vocabulary} tokens"
+                "{}: the prompt has token id {id}, but the model's vocabulary has {vocabulary} tokens",
+                self.files.label("tokenizer.json")
             ))),
             None if tokens.is_empty() => {
                 Err(EngineError::Request("the prompt has no tokens".to_owned()))
@@ -136,6 +144,16 @@ impl LoadedModel {
                 "logit_bias names token {id}, but the vocabulary has {vocabulary} tokens"
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Why the logits at a token are not numbers.
+    pub(super) fn not_numbers(&self, token: usize) -> EngineError {
+        match Checkpoint::open(&self.files, None).map(|checkpoint| checkpoint.not_finite()) {
+            Ok(Some(blamed)) => EngineError::Model(blamed),
+            Ok(None) | Err(_) => EngineError::Request(format!(
+                "the model's logits are not numbers at token {token}"
+            )),
         }
     }
 

@@ -118,7 +118,7 @@ fn start<B: Backend>(
         let load = || -> Result<_, EngineError> {
             let (files, backend, options) = prepare()?;
             let decoder = Decoder::load(&files, backend)?;
-            let model = Arc::new(LoadedModel::load(&files, &decoder)?);
+            let model = Arc::new(LoadedModel::load(files, &decoder)?);
             Ok((decoder, model, options))
         };
         match load() {

@@ -169,8 +169,7 @@ impl<'a, B: Backend> Running<'a, B> {
         self.usage.output_tokens += 1;
         let generated = self.usage.output_tokens;
         if !token.logprob.is_finite() {
-            let problem = format!("the model's logits are not numbers at token {generated}");
-            return Err(EngineError::Request(problem));
+            return Err(model.not_numbers(generated));
         }
         self.tokens.push(token.id);
         let ended = !self.sampling.ignore_eos && model.eos.contains(&token.id);

@@ -115,6 +115,27 @@ impl Checkpoint {
         }
     }
 
+    /// What is to blame if a model's logits are not numbers: the first tensor, by name, that
+    /// holds such a value. Reads all weights, so it is for that case only.
+    #[must_use]
+    pub fn not_finite(&self) -> Option<ModelError> {
+        /// Elements looked at together, so that no tensor is decoded whole.
+        const STEP: usize = 1 << 16;
+
+        let mut tensors: Vec<(&String, &Tensor)> = self.tensors.iter().collect();
+        tensors.sort_by_key(|(name, _)| *name);
+        tensors.into_iter().find_map(|(name, tensor)| {
+            let element = tensor.element(name).ok()?;
+            let chunks = tensor.data.bytes().chunks(STEP * element.size());
+            let (at, value) = chunks.enumerate().find_map(|(chunk, bytes)| {
+                let values = element.decode(bytes);
+                let at = values.iter().position(|value| !value.is_finite())?;
+                Some((chunk * STEP + at, values[at]))
+            })?;
+            Some(tensor.problem(name, format!("holds {value} at element {at}")))
+        })
+    }
+
     /// Whether there is a tensor of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -216,7 +237,7 @@ impl Tensor {
     }
 }
 
-/// The tensors of one file. The `safetensors` crate checks that each lies inside the file and
+/// The tensors of one file, by name. The `safetensors` crate checks that each lies inside the file and
 /// that its length agrees with its shape and type.
 fn read_header(file: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>, ModelError> {
     let bytes = blob.bytes();
@@ -224,8 +245,10 @@ fn read_header(file: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>, ModelEr
         let problem = format!("not a complete safetensors file ({error}); fetch it again");
         ModelError::file(file, problem)
     })?;
-    parsed
-        .tensors()
+    let mut views = parsed.tensors();
+    // So that the same file always gives the same error.
+    views.sort_by(|(one, _), (other, _)| one.cmp(other));
+    views
         .into_iter()
         .map(|(name, view)| {
             let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();

@@ -7,10 +7,10 @@ use std::ops::Range;
 use indexmap::IndexMap;
 use serde_saphyr::{Location, Spanned};
 
-use super::cut::cut;
+use super::cut::cut as cut_text;
 use super::logits::{Escape, logits};
 use super::table::{Graph, Reserved, State, Target, Word};
-use super::tokenizer::MARKER;
+use super::tokenizer::{MARKER, is_byte_name};
 use super::wire::{CallWire, NextWire, ScriptWire, StateWire, TextWire};
 use super::{MAX_STATE_TOKENS, Script};
 use crate::yaml::{Source, YamlError, remedy};
@@ -243,8 +243,7 @@ impl Spelled {
         weights
             .iter()
             .map(|(name, weight)| {
-                // Also refuses what is not a number.
-                if !(*weight >= largest * SMALLEST_SHARE) {
+                if weight.is_nan() || *weight < largest * SMALLEST_SHARE {
                     let message = format!("the weight of '{name}' is {weight}");
                     let help =
                         "weights are positive, the smallest at least a millionth of the largest";
@@ -264,8 +263,8 @@ fn spell(
     state: &StateWire,
 ) -> Result<Vec<String>, YamlError> {
     let cut = |text: &TextWire| match text {
-        TextWire::Text(text) => cut(text),
-        TextWire::Tokens(tokens) => tokens.clone(),
+        TextWire::Text(text) => sayable(source, at, text).map(|()| cut_text(text)),
+        TextWire::Tokens(tokens) => Ok(tokens.clone()),
     };
     let inside = |before: &[&str], inner: Vec<String>, after: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -280,16 +279,16 @@ fn spell(
     ) {
         (Some(text), None, None, None, None) => vec![text.value.clone()],
         (None, Some(text), None, None, None) | (None, None, Some(text), None, None) => {
-            cut(&text.value)
+            cut(&text.value)?
         }
         (None, None, None, Some(text), None) => inside(
             &[Reserved::Think.text(), "\n"],
-            cut(&text.value),
+            cut(&text.value)?,
             &["\n", Reserved::ThinkEnd.text(), "\n\n"],
         ),
         (None, None, None, None, Some(call)) => inside(
             &[Reserved::ToolCall.text(), "\n"],
-            super::cut::cut(&call_json(&call.value)),
+            cut_text(&call_json(&call.value)),
             &["\n", Reserved::ToolCallEnd.text()],
         ),
         _ => {
@@ -324,13 +323,32 @@ fn word(source: Source<'_>, at: &Location, text: String) -> Result<Word, YamlErr
         let message = format!("'{}' must be a token of its own", reserved.text());
         return refuse(message, "make it an element of the list");
     }
-    if let Some(reserved) = Reserved::UNSPOKEN.iter().find(|r| text.contains(r.text())) {
-        let message = format!("a state cannot say '{}'", reserved.text());
-        return refuse(message, "the end of an answer is written 'next: eos'");
-    }
-    if text.contains(MARKER) {
-        let message = format!("a state cannot say '{MARKER}'");
-        return refuse(message, "it marks states in the names of tokens");
+    sayable(source, at, &text)?;
+    if is_byte_name(&text) {
+        let message = format!("a token cannot say '{text}' alone");
+        return refuse(
+            message,
+            "it is the name of a byte; use a text, which is cut smaller",
+        );
     }
     Ok(Word::Own(text))
+}
+
+/// Refuses what no state can say, before a cut could hide it.
+fn sayable(source: Source<'_>, at: &Location, text: &str) -> Result<(), YamlError> {
+    let refuse = |what: &str, help: &str| {
+        let message = format!("a state cannot say '{what}'");
+        Err(source.error(at, message).with_help(help))
+    };
+    let unspoken = Reserved::UNSPOKEN.map(Reserved::text);
+    if let Some(reserved) = unspoken.iter().find(|reserved| text.contains(*reserved)) {
+        return refuse(reserved, "the end of an answer is written 'next: eos'");
+    }
+    if text.contains(MARKER) {
+        return refuse(
+            &MARKER.to_string(),
+            "it marks states in the names of tokens",
+        );
+    }
+    Ok(())
 }

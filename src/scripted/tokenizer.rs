@@ -10,6 +10,16 @@ use serde_json::{Map, Value, json};
 use super::table::{Entry, Reserved};
 use super::weights::pretty;
 
+/// Whether a text is the name of a byte token. The decoder would take a state's token of this
+/// text for that byte.
+pub(super) fn is_byte_name(text: &str) -> bool {
+    (0..=u8::MAX).any(|byte| byte_name(byte).eq_ignore_ascii_case(text))
+}
+
+fn byte_name(byte: u8) -> String {
+    format!("<0x{byte:02X}>")
+}
+
 /// Stands between a state's text and its number in the token's name.
 pub(super) const MARKER: char = '\u{241f}';
 
@@ -21,7 +31,7 @@ pub(super) fn tokenizer(vocabulary: &[Entry<'_>]) -> Vec<u8> {
     let names = vocabulary.iter().enumerate().map(|(id, entry)| {
         let name = match entry {
             Entry::Reserved(reserved) => reserved.text().to_owned(),
-            Entry::Byte(byte) => format!("<0x{byte:02X}>"),
+            Entry::Byte(byte) => byte_name(*byte),
             Entry::Own(text) => format!("{text}{MARKER}{id}"),
         };
         (name, Value::from(id))
@@ -49,10 +59,10 @@ pub(super) fn tokenizer(vocabulary: &[Entry<'_>]) -> Vec<u8> {
         "normalizer": null,
         "pre_tokenizer": null,
         "post_processor": null,
-        // Bytes first: a state may say `<0x41>` and mean these six characters.
+        // Bytes second: joined, those of a prompt could end like a state's name.
         "decoder": {"type": "Sequence", "decoders": [
-            {"type": "ByteFallback"},
             {"type": "Replace", "pattern": {"Regex": format!("{MARKER}[0-9]+$")}, "content": ""},
+            {"type": "ByteFallback"},
             {"type": "Fuse"},
         ]},
         "model": {

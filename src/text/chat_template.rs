@@ -17,8 +17,8 @@ mod python_json;
 
 use std::collections::BTreeMap;
 
-use minijinja::Environment;
 use minijinja::value::{Serde, Value};
+use minijinja::{Environment, Error, ErrorKind};
 
 pub use config::TemplateFiles;
 
@@ -111,8 +111,34 @@ impl ChatTemplate {
         };
         self.environment
             .get_template(name)
-            .and_then(|template| template.render(Value::from(context)))
+            .and_then(|template| {
+                let mut prompt = Bounded(Vec::new());
+                template.render_captured_to(Value::from(context), &mut prompt)?;
+                String::from_utf8(prompt.0)
+                    .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+            })
             .map_err(|error| refused(&error))
+    }
+}
+
+/// Most bytes of a prompt. The longest contexts are a few megabytes of text.
+const MAX_PROMPT_BYTES: usize = 64 << 20;
+
+/// A prompt that is being written, and does not grow without end.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_PROMPT_BYTES {
+            let problem = format!("the prompt has more than {MAX_PROMPT_BYTES} bytes");
+            return Err(std::io::Error::other(problem));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -127,15 +153,15 @@ fn offered(tools: &[ToolSpec]) -> Value {
     }
 }
 
-/// An error with its line and causes, in one line, and the remedy where there is one.
-fn refused(error: &minijinja::Error) -> TextError {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    if error.kind() == minijinja::ErrorKind::UnknownFunction && text.contains(STRFTIME_NOW) {
+/// An error with its line and its first cause, in one line, and the remedy where there is one.
+/// What lies between would repeat one line many times where a template includes itself.
+fn refused(error: &Error) -> TextError {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let mut text = match causes.last() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    };
+    if error.kind() == ErrorKind::UnknownFunction && text.contains(STRFTIME_NOW) {
         text.push_str(
             "; the template needs a date: set its variable strftime_now, such as 2024-07-26",
         );

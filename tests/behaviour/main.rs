@@ -8,6 +8,7 @@
 mod builtin;
 mod checkpoints;
 mod commands;
+mod corrupted;
 mod determinism;
 mod fixture_hub;
 mod goldens;
