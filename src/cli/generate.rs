@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{ArgGroup, Args};
 use serde::{Deserialize, Serialize};
 
+use super::backend::BackendFlag;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
 use super::style;
@@ -46,6 +47,8 @@ pub(super) struct Generate {
     /// Threads for matrix products [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    backend: BackendFlag,
     #[command(flatten)]
     sampling: SamplingFlags,
 }
@@ -101,8 +104,11 @@ impl Generate {
         let before = Instant::now();
         let name = ModelRef::parse(&self.model);
         let threads = self.threads.unwrap_or_else(super::available_threads);
-        let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
-            .map_err(Explained::target)?;
+        let options = EngineOptions {
+            backend: self.backend.kind()?,
+            ..EngineOptions::with_threads(threads)
+        };
+        let engine = Engine::load(&name, &options).map_err(Explained::target)?;
         let loading = before.elapsed();
 
         let mut receiver = engine.submit(request);

@@ -3,7 +3,9 @@
 //! One file per command; `main` is the dispatch table. Only this module reads the environment,
 //! prints, and chooses exit codes.
 
+mod backend;
 mod detect;
+mod doctor;
 mod exit;
 mod generate;
 mod init;
@@ -53,6 +55,7 @@ enum Command {
     Reject(review::Review),
     Judge(report::Judge),
     Report(report::Report),
+    Doctor(doctor::Doctor),
     Init(init::Init),
     Schema(init::Schema),
 }
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),
     };

@@ -1,10 +1,9 @@
-//! The engine and the sampler against mlx-lm 0.32.2, token for token and bit for bit.
+//! The sampler against mlx-lm 0.32.2, bit for bit. The engine is in `conformance.rs`.
 //!
 //! `tests/goldens/README.md` says how the goldens were made, and with which versions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use loopwatch::generation::SamplingSettings;
 use loopwatch::sampling::{Penalties, min_p, top_k, top_p};
@@ -25,115 +24,6 @@ fn entries<T: DeserializeOwned>(file: &str) -> Vec<T> {
     let file: File<T> = serde_json::from_str(&text).expect("goldens");
     assert!(!file.entries.is_empty());
     file.entries
-}
-
-#[derive(Deserialize)]
-struct Run {
-    name: String,
-    checkpoint: String,
-    prompt_ids: Vec<u32>,
-    max_tokens: usize,
-    sampling: Sampling,
-    window: String,
-    tokens: Vec<u32>,
-    logprobs: Vec<f32>,
-    margins: Vec<f32>,
-}
-
-#[derive(Deserialize)]
-struct Sampling {
-    temperature: f32,
-    repetition_penalty: f32,
-    repetition_context_size: usize,
-    presence_penalty: f32,
-    frequency_penalty: f32,
-    logit_bias: BTreeMap<u32, f32>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    tokens: Vec<u32>,
-    logprobs: Logprobs,
-}
-
-#[derive(Deserialize)]
-struct Logprobs {
-    chosen: Vec<f32>,
-    margin: Vec<f32>,
-}
-
-fn generate(run: &Run) -> Answer {
-    let ids: Vec<String> = run.prompt_ids.iter().map(u32::to_string).collect();
-    let sampling = &run.sampling;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loopwatch"));
-    command
-        .args(["generate", "--json", "--model"])
-        .arg(folder().join(&run.checkpoint))
-        .args(["--prompt-ids", &ids.join(",")]);
-    for (flag, value) in [
-        ("--max-tokens", run.max_tokens.to_string()),
-        ("--temperature", sampling.temperature.to_string()),
-        (
-            "--repetition-penalty",
-            sampling.repetition_penalty.to_string(),
-        ),
-        (
-            "--repetition-context-size",
-            sampling.repetition_context_size.to_string(),
-        ),
-        ("--presence-penalty", sampling.presence_penalty.to_string()),
-        (
-            "--frequency-penalty",
-            sampling.frequency_penalty.to_string(),
-        ),
-    ] {
-        command.args([flag, &value]);
-    }
-    for (id, bias) in &sampling.logit_bias {
-        command.args(["--logit-bias", &format!("{id}={bias}")]);
-    }
-    let output = command.output().expect("runs");
-    assert!(output.status.success(), "{}: {output:?}", run.name);
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
-}
-
-/// The README of the goldens derives this bound from two independent implementations.
-const TOLERANCE: f32 = 1e-3;
-
-fn assert_close(name: &str, what: &str, ours: &[f32], theirs: &[f32]) {
-    for (step, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-        assert!(
-            (ours - theirs).abs() < TOLERANCE,
-            "{name}: {what} {step} is {ours}, mlx-lm has {theirs}"
-        );
-    }
-}
-
-#[test]
-fn greedy_runs_give_the_tokens_of_mlx_lm() {
-    let mut checkpoints = Vec::new();
-    for run in entries::<Run>("goldens.json") {
-        // The window of mlx-lm's sequential path holds the prompt; ours does not, on purpose.
-        if run.window != "generated" {
-            continue;
-        }
-        let answer = generate(&run);
-        assert_eq!(answer.tokens, run.tokens, "{}", run.name);
-        assert_close(&run.name, "logprob", &answer.logprobs.chosen, &run.logprobs);
-        assert_close(&run.name, "margin", &answer.logprobs.margin, &run.margins);
-        checkpoints.push(run.checkpoint);
-    }
-    checkpoints.dedup();
-    assert_eq!(
-        checkpoints,
-        [
-            "llama-f32",
-            "qwen2-4bit",
-            "qwen3-8bit",
-            "llama-f16-sharded",
-            "llama-bf16"
-        ]
-    );
 }
 
 #[derive(Deserialize)]

@@ -7,9 +7,13 @@
 
 mod builtin;
 mod commands;
+mod conformance;
 mod determinism;
+mod doctor;
 mod goldens;
 mod layers;
+#[cfg(feature = "mlx")]
+mod operations;
 mod run;
 mod scenarios;
 mod support;
