@@ -5,11 +5,15 @@
 //! caches; it does not know checkpoints, files, tokens' meaning or sampling.
 
 pub mod cpu;
+mod kind;
+#[cfg(feature = "mlx")]
+pub mod mlx;
 mod shape;
 mod storage;
 
 use thiserror::Error;
 
+pub use kind::BackendKind;
 pub use shape::{Activation, AttentionShape, Rope, RopeLayout};
 pub use storage::{Affine, Blob, Element, MatrixData, Microformat, Microscaled};
 

@@ -8,6 +8,7 @@ use anstream::eprintln as note;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use super::backend::BackendFlag;
 use super::chat;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
@@ -52,6 +53,8 @@ pub(super) struct Generate {
     /// Threads for matrix products [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    backend: BackendFlag,
     #[command(flatten)]
     sampling: SamplingFlags,
 }
@@ -99,8 +102,11 @@ impl Generate {
         let before = Instant::now();
         let name = models::find(&self.model)?;
         let threads = self.threads.unwrap_or_else(super::available_threads);
-        let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
-            .map_err(Explained::target)?;
+        let options = EngineOptions {
+            backend: self.backend.kind()?,
+            ..EngineOptions::with_threads(threads)
+        };
+        let engine = Engine::load(&name, &options).map_err(Explained::target)?;
         let loading = before.elapsed();
 
         let mut receiver = engine.submit(request);

@@ -3,9 +3,11 @@
 //! One file per command; `main` is the dispatch table. Only this module reads the environment,
 //! prints, and chooses exit codes.
 
+mod backend;
 mod chat;
 mod checkpoint;
 mod detect;
+mod doctor;
 mod exit;
 mod generate;
 mod init;
@@ -58,6 +60,7 @@ enum Command {
     Reject(review::Review),
     Judge(report::Judge),
     Report(report::Report),
+    Doctor(doctor::Doctor),
     Init(init::Init),
     Schema(init::Schema),
 }
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),
     };

@@ -18,7 +18,7 @@ pub(super) fn collect(
         started_at: jiff::Timestamp::try_from(SystemTime::now())
             .map(|now| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
             .unwrap_or_default(),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        platform: platform(),
         processor: processor().unwrap_or_else(|| "unknown".to_owned()),
         threads,
         overrides,
@@ -27,8 +27,13 @@ pub(super) fn collect(
     }
 }
 
+/// Operating system and architecture.
+pub(super) fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
 /// The processor's name, as Linux tells it.
-fn processor() -> Option<String> {
+pub(super) fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::watch;
 
+use super::backend::BackendFlag;
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
 use super::{available_threads, models, paths, provenance, sampling, summary};
+use crate::backend::BackendKind;
 use crate::engine::{Engine, EngineOptions};
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
@@ -45,6 +47,8 @@ pub(super) struct Run {
     /// Threads for matrix products [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    backend: BackendFlag,
     /// List the selected cases and run nothing
     #[arg(long)]
     list: bool,
@@ -75,7 +79,11 @@ impl Run {
             return summary::list(&cases).map(|()| Exit::Passed);
         }
         let threads = self.threads.unwrap_or_else(available_threads);
-        let (targets, models) = load(&cases, threads)?;
+        let options = EngineOptions {
+            backend: self.backend.kind()?,
+            ..EngineOptions::with_threads(threads)
+        };
+        let (targets, models) = load(&cases, &options)?;
         let folder = paths::new_run_folder(&self.report)?;
         let variables = sampling::environment_as_text();
         // An overridden run is an experiment: its outputs are not meant to become references.
@@ -142,7 +150,10 @@ impl Run {
 }
 
 /// Loads every model that a case names, once.
-fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelProvenance>)> {
+fn load(
+    cases: &[Case],
+    options: &EngineOptions,
+) -> anyhow::Result<(Targets, Vec<ModelProvenance>)> {
     let mut targets = Targets::new();
     let mut models = Vec::new();
     for case in cases {
@@ -150,11 +161,13 @@ fn load(cases: &[Case], threads: usize) -> anyhow::Result<(Targets, Vec<ModelPro
             continue;
         }
         let name = models::find(&case.model.resolved)?;
-        let engine = Engine::load(&name, &EngineOptions::with_threads(threads))
-            .map_err(Explained::target)?;
+        let engine = Engine::load(&name, options).map_err(Explained::target)?;
         models.push(ModelProvenance {
             name: case.model.written.clone(),
-            description: engine.model().description().to_owned(),
+            description: match options.backend {
+                BackendKind::Cpu => engine.model().description().to_owned(),
+                other => format!("{}, on {}", engine.model().description(), other.name()),
+            },
             weights_sha256: crate::model::ModelFiles::find(name)
                 .and_then(|files| files.weights_sha256())
                 .map_err(Explained::target)?,

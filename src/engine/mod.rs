@@ -23,6 +23,8 @@ pub use loaded::LoadedModel;
 pub use options::EngineOptions;
 
 use crate::backend::{Backend, BackendError, cpu::Cpu};
+#[cfg(feature = "mlx")]
+use crate::backend::{BackendKind, mlx::Mlx};
 use crate::generation::{Event, GenerateRequest};
 use crate::model::{Decoder, ModelError, ModelFiles, ModelRef};
 use crate::text::TextError;
@@ -76,11 +78,16 @@ impl Engine {
     /// Loads a model on a thread of its own, which then waits for requests.
     ///
     /// # Errors
-    /// If the model cannot be loaded, or the system refuses a thread.
+    /// If the model cannot be loaded, this build lacks the backend, or the system refuses a thread.
     pub fn load(name: &ModelRef, options: &EngineOptions) -> Result<Self, EngineError> {
         let files = ModelFiles::find(name.clone())?;
         let options = options.clone();
-        start(move || Ok((files, Cpu::new(options.threads)?, options)))
+        options.backend.check()?;
+        match options.backend {
+            #[cfg(feature = "mlx")]
+            BackendKind::Mlx => start(move || Ok((files, Mlx::new()?, options))),
+            _ => start(move || Ok((files, Cpu::new(options.threads)?, options))),
+        }
     }
 
     /// Queues a request. Dropping the receiver cancels it.

@@ -1,9 +1,13 @@
-//! How an engine uses its machine. None of it changes an answer.
+//! How an engine uses its machine. On the cpu backend none of it changes an answer.
+
+use crate::backend::BackendKind;
 
 /// Resources of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Threads for matrix products, at least 1.
+    /// Who computes.
+    pub backend: BackendKind,
+    /// Threads for matrix products, at least 1. The mlx backend has its own.
     pub threads: usize,
     /// Most prompt tokens computed in one step, at least 1; between steps other requests decode,
     /// and the engine sees that a reader has gone.
@@ -28,6 +32,7 @@ impl EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
+            backend: BackendKind::default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             prefill_chunk: 512,
             max_batch: 64,

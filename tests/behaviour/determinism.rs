@@ -1,6 +1,7 @@
 //! The engine's promise: the same request gives the same bits, whatever the threads, the cut of
 //! the prompt, the company in the batch, and what was computed before.
 
+use loopwatch::backend::BackendKind;
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{Event, GenerateRequest, Prompt, SamplingSettings, Token, Transcript};
 use loopwatch::model::ModelRef;
@@ -53,6 +54,8 @@ fn engine(model: &str, options: EngineOptions) -> Engine {
 /// One at a time, nothing remembered, one thread, the prompt in one piece.
 fn plain() -> EngineOptions {
     EngineOptions {
+        // The promise is the cpu backend's.
+        backend: BackendKind::Cpu,
         threads: 1,
         prefill_chunk: usize::MAX,
         max_batch: 1,

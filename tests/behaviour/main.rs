@@ -8,12 +8,16 @@
 mod builtin;
 mod checkpoints;
 mod commands;
+mod conformance;
 mod corrupted;
 mod determinism;
+mod doctor;
 mod fixture_hub;
 mod goldens;
 mod hub;
 mod layers;
+#[cfg(feature = "mlx")]
+mod operations;
 mod quantised;
 mod run;
 mod sampler_goldens;
