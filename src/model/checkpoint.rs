@@ -119,20 +119,11 @@ impl Checkpoint {
     /// holds such a value. Reads all weights, so it is for that case only.
     #[must_use]
     pub fn not_finite(&self) -> Option<ModelError> {
-        /// Elements looked at together, so that no tensor is decoded whole.
-        const STEP: usize = 1 << 16;
-
         let mut tensors: Vec<(&String, &Tensor)> = self.tensors.iter().collect();
         tensors.sort_by_key(|(name, _)| *name);
         tensors.into_iter().find_map(|(name, tensor)| {
             let element = tensor.element(name).ok()?;
-            let chunks = tensor.data.bytes().chunks(STEP * element.size());
-            let (at, value) = chunks.enumerate().find_map(|(chunk, bytes)| {
-                let values = element.decode(bytes);
-                let at = values.iter().position(|value| !value.is_finite())?;
-                Some((chunk * STEP + at, values[at]))
-            })?;
-            Some(tensor.problem(name, format!("holds {value} at element {at}")))
+            tensor.check_finite(name, element).err()
         })
     }
 
@@ -149,13 +140,8 @@ impl Checkpoint {
     pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.shaped(name, &[length])?;
         let element = tensor.element(name)?;
-        let bytes = tensor.data.bytes();
-        if let Some(index) = element.first_not_finite(bytes) {
-            let problem =
-                format!("has an element, number {index}, that is infinite or not a number");
-            return Err(tensor.problem(name, problem));
-        }
-        let values = element.decode(bytes);
+        tensor.check_finite(name, element)?;
+        let values = element.decode(tensor.data.bytes());
         self.parameters += length as u64;
         Ok(values)
     }
@@ -216,6 +202,17 @@ impl Checkpoint {
 }
 
 impl Tensor {
+    /// Refuses a tensor of `element`s with one that is infinite or not a number.
+    pub(super) fn check_finite(&self, name: &str, element: Element) -> Result<(), ModelError> {
+        let bytes = self.data.bytes();
+        let Some(index) = element.first_not_finite(bytes) else {
+            return Ok(());
+        };
+        let value = element.decode(&bytes[index * element.size()..][..element.size()]);
+        let value = value.first().copied().unwrap_or(f32::NAN);
+        Err(self.problem(name, format!("holds {value} at element {index}")))
+    }
+
     pub(super) fn element(&self, name: &str) -> Result<Element, ModelError> {
         match self.dtype {
             Dtype::F32 => Ok(Element::F32),

@@ -106,7 +106,9 @@ impl Checkpoint {
                 }
                 let bytes = scales.data.bytes();
                 if let Some(index) = bytes.iter().position(|b| !format.is_scale_finite(*b)) {
-                    return Err(not_finite(scales, &names.scales, index));
+                    return Err(
+                        scales.problem(&names.scales, format!("holds NaN at element {index}"))
+                    );
                 }
                 Ok(MatrixData::Microscaled {
                     rows,
@@ -126,13 +128,11 @@ impl Checkpoint {
         names: &Names,
         shape: &[usize],
     ) -> Result<(Element, [Blob; 2]), ModelError> {
-        let mut read = |name: &str| {
+        let mut read = |name: &str| -> Result<(Element, Blob), ModelError> {
             let tensor = self.shaped(name, shape)?;
             let element = tensor.element(name)?;
-            match element.first_not_finite(tensor.data.bytes()) {
-                Some(index) => Err(not_finite(tensor, name, index)),
-                None => Ok((element, tensor.data.clone())),
-            }
+            tensor.check_finite(name, element)?;
+            Ok((element, tensor.data.clone()))
         };
         let (element, scales) = read(&names.scales)?;
         let (bias_element, biases) = read(&names.biases)?;
@@ -142,11 +142,6 @@ impl Checkpoint {
         }
         Ok((element, [scales, biases]))
     }
-}
-
-fn not_finite(tensor: &Tensor, name: &str, index: usize) -> ModelError {
-    let problem = format!("has an element, number {index}, that is infinite or not a number");
-    tensor.problem(name, problem)
 }
 
 fn infer(weight: &Tensor, scales: &Tensor, cols: usize) -> Result<Packing, String> {

@@ -249,7 +249,7 @@ const SAFETENSORS: &str = "model/model.safetensors: not a complete safetensors f
 )]
 #[case(
     "absurd layers",
-    "model/model.safetensors: tensor 'model.layers.1.self_attn.q_proj.weight' is missing"
+    "model/config.json: num_hidden_layers is 16777216, which no model has"
 )]
 #[case(
     "absurd width",
@@ -265,7 +265,7 @@ const SAFETENSORS: &str = "model/model.safetensors: not a complete safetensors f
 )]
 #[case(
     "negative width",
-    "model/config.json: invalid value: integer `-1`, expected usize at line 1 column "
+    "model/config.json: hidden_size: invalid value: integer `-1`, expected usize"
 )]
 #[case(
     "end of no type",

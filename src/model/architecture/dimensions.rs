@@ -49,7 +49,7 @@ impl Dimensions {
     /// # Errors
     /// If one is missing, or no model has it.
     pub(super) fn read(config: &Value) -> Result<Self, String> {
-        let wire = Wire::deserialize(config).map_err(|error| error.to_string())?;
+        let wire: Wire = super::read(config)?;
         for (field, value, largest) in [
             ("hidden_size", wire.hidden_size, LARGEST),
             ("num_hidden_layers", wire.num_hidden_layers, MOST_LAYERS),

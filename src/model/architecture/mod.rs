@@ -39,9 +39,9 @@ pub(super) fn spec(config: &Config) -> Result<DecoderSpec, String> {
     }
 }
 
-/// The fields that one family reads. Others are for other programs.
+/// The fields that one family reads; an error names its field. Others are for other programs.
 fn read<T: DeserializeOwned>(fields: &Value) -> Result<T, String> {
-    T::deserialize(fields).map_err(|error| error.to_string())
+    serde_path_to_error::deserialize(fields).map_err(|error| error.to_string())
 }
 
 /// A field that a family cannot do without.
