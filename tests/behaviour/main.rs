@@ -6,10 +6,12 @@
 )]
 
 mod builtin;
+mod checkpoints;
 mod commands;
 mod determinism;
 mod goldens;
 mod layers;
+mod quantised;
 mod run;
 mod scenarios;
 mod support;
