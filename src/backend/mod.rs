@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use kind::BackendKind;
 pub use shape::{Activation, AttentionShape, Rope, RopeLayout};
-pub use storage::{Affine, Blob, Element, MatrixData};
+pub use storage::{Affine, Blob, Element, MatrixData, Microformat, Microscaled};
 
 /// An operation that a backend could not perform.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,11 +1,14 @@
 //! The tensors of a checkpoint, by name, with their shapes checked against the bytes.
+//!
+//! Knows names, shapes and types, and which tensors were used. Does not know what they mean.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use safetensors::{Dtype, SafeTensors};
 
+use super::quantization::Quantization;
 use super::{ModelError, ModelFiles};
-use crate::backend::{Affine, Blob, Element, MatrixData};
+use crate::backend::{Blob, Element, MatrixData};
 
 /// All tensors of a model.
 #[derive(Debug)]
@@ -13,16 +16,21 @@ pub struct Checkpoint {
     tensors: HashMap<String, Tensor>,
     /// The file to name when a tensor is missing.
     first_file: String,
-    /// Elements of all floating-point tensors, counted before quantisation.
+    quantization: Option<Quantization>,
+    /// The names of the tensors taken so far.
+    taken: HashSet<String>,
+    /// Elements of the matrices and vectors taken so far, counted before quantisation.
     parameters: u64,
+    /// Elements of the matrices taken so far, by the description of their storage.
+    storage: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
-struct Tensor {
+pub(super) struct Tensor {
     file: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Blob,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Blob,
 }
 
 impl Checkpoint {
@@ -30,7 +38,10 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a file is truncated or corrupt, or two files hold a tensor of the same name.
-    pub fn open(files: &ModelFiles) -> Result<Self, ModelError> {
+    pub fn open(
+        files: &ModelFiles,
+        quantization: Option<Quantization>,
+    ) -> Result<Self, ModelError> {
         let mut tensors = HashMap::new();
         let weights = files.weights()?;
         let first_file = weights.first().map(|(file, _)| file.clone());
@@ -48,7 +59,10 @@ impl Checkpoint {
         Ok(Self {
             tensors,
             first_file: first_file.unwrap_or_default(),
+            quantization,
+            taken: HashSet::new(),
             parameters: 0,
+            storage: BTreeMap::new(),
         })
     }
 
@@ -58,20 +72,46 @@ impl Checkpoint {
         self.parameters
     }
 
-    /// How the matrix `path` with `cols` columns is stored, for people: `4-bit, groups of 64`,
-    /// or an element type.
+    /// How most elements of the matrices taken so far are stored, for people: `4-bit, groups of
+    /// 64`, or an element type; and whether there are others.
     #[must_use]
-    pub fn storage(&self, path: &str, cols: usize) -> String {
-        let shape = |name: &str| {
-            let tensor = self.tensors.get(&format!("{path}.{name}"))?;
-            Some((tensor.dtype, *tensor.shape.last()?))
-        };
-        match (shape("weight"), shape("scales")) {
-            (Some((_, packed)), Some((_, groups))) if groups > 0 => {
-                format!("{}-bit, groups of {}", packed * 32 / cols, cols / groups)
+    pub fn storage(&self) -> String {
+        let most = self.storage.iter().max_by_key(|(_, elements)| **elements);
+        match (most, self.storage.len()) {
+            (Some((name, _)), 1) => name.clone(),
+            (Some((name, _)), _) => format!("mostly {name}"),
+            (None, _) => "no matrices".to_owned(),
+        }
+    }
+
+    pub(super) fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
+    }
+
+    /// Refuses a checkpoint with tensors that were never taken, except where `dropped` says that
+    /// mlx-lm drops them by name: a bias that nobody adds gives other tokens, silently.
+    ///
+    /// # Errors
+    /// If a tensor is left over.
+    pub fn refuse_left_over(&self, dropped: impl Fn(&str) -> bool) -> Result<(), ModelError> {
+        let mut left: Vec<_> = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| !self.taken.contains(*name) && !dropped(name))
+            .collect();
+        left.sort_by_key(|(name, _)| *name);
+        match left.first() {
+            Some((name, tensor)) => {
+                let others = match left.len() - 1 {
+                    0 => String::new(),
+                    others => format!(" (and {others} more)"),
+                };
+                let problem = format!(
+                    "is in the file, but a model of this config.json has no place for it{others}"
+                );
+                Err(tensor.problem(name, problem))
             }
-            (Some((dtype, _)), _) => format!("{dtype:?}").to_lowercase(),
-            _ => "unknown storage".to_owned(),
+            None => Ok(()),
         }
     }
 
@@ -88,13 +128,19 @@ impl Checkpoint {
     pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.shaped(name, &[length])?;
         let element = tensor.element(name)?;
-        let values = element.decode(tensor.data.bytes());
+        let bytes = tensor.data.bytes();
+        if let Some(index) = element.first_not_finite(bytes) {
+            let problem =
+                format!("has an element, number {index}, that is infinite or not a number");
+            return Err(tensor.problem(name, problem));
+        }
+        let values = element.decode(bytes);
         self.parameters += length as u64;
         Ok(values)
     }
 
-    /// The matrix `<path>.weight` of shape `[rows, cols]`: dense, or quantised if there are
-    /// `<path>.scales`.
+    /// The matrix `<path>.weight` of shape `[rows, cols]`: dense, or quantised as the
+    /// configuration or the shapes say.
     ///
     /// # Errors
     /// If a tensor is missing, has another shape, or holds another type.
@@ -104,79 +150,27 @@ impl Checkpoint {
         rows: usize,
         cols: usize,
     ) -> Result<MatrixData, ModelError> {
-        let matrix = if self.has(&format!("{path}.scales")) {
-            self.affine(path, rows, cols)?
-        } else {
-            let name = format!("{path}.weight");
-            let tensor = self.shaped(&name, &[rows, cols])?;
-            MatrixData::Dense {
-                rows,
-                cols,
-                element: tensor.element(&name)?,
-                data: tensor.data.clone(),
+        let matrix = match self.packing(path, cols)? {
+            Some(packing) => self.packed(path, [rows, cols], packing)?,
+            None => {
+                let name = format!("{path}.weight");
+                let tensor = self.shaped(&name, &[rows, cols])?;
+                MatrixData::Dense {
+                    rows,
+                    cols,
+                    element: tensor.element(&name)?,
+                    data: tensor.data.clone(),
+                }
             }
         };
-        self.parameters += (rows * cols) as u64;
+        let elements = (rows * cols) as u64;
+        self.parameters += elements;
+        *self.storage.entry(matrix.description()).or_default() += elements;
         Ok(matrix)
     }
 
-    /// Bits and group size follow from the shapes: `bits = packed columns · 32 / cols`,
-    /// `group = cols / scale columns` (mlx-lm 0.32.2, `utils.py`).
-    fn affine(&self, path: &str, rows: usize, cols: usize) -> Result<MatrixData, ModelError> {
-        let weight_name = format!("{path}.weight");
-        let scales_name = format!("{path}.scales");
-        let weight = self.tensor(&weight_name)?;
-        let scales = self.tensor(&scales_name)?;
-        let [packed_rows, packed_cols] = weight.shape[..] else {
-            return Err(weight.problem(&weight_name, "is not a matrix"));
-        };
-        let [_, groups] = scales.shape[..] else {
-            return Err(scales.problem(&scales_name, "is not a matrix"));
-        };
-        let bits = packed_cols * 32 / cols;
-        let fits = packed_rows == rows && bits * cols == packed_cols * 32;
-        if weight.dtype != Dtype::U32 || !fits {
-            let problem = format!(
-                "is {:?} of shape {:?}, but a quantised matrix of {rows} by {cols} is U32 of shape [{rows}, {cols} * bits / 32]",
-                weight.dtype, weight.shape
-            );
-            return Err(weight.problem(&weight_name, problem));
-        }
-        if scales.dtype == Dtype::U8 {
-            let problem = "is U8: the modes mxfp4, mxfp8 and nvfp4 are not supported";
-            return Err(scales.problem(&scales_name, problem));
-        }
-        if groups == 0 || !cols.is_multiple_of(groups) {
-            let problem = format!("has {groups} groups, which do not divide {cols} columns");
-            return Err(scales.problem(&scales_name, problem));
-        }
-        if !matches!(bits, 4 | 8) {
-            let problem =
-                format!("is quantised to {bits} bits, which is not supported; 4 and 8 are");
-            return Err(weight.problem(&weight_name, problem));
-        }
-        let element = scales.element(&scales_name)?;
-        let biases_name = format!("{path}.biases");
-        let scales = self.shaped(&scales_name, &[rows, groups])?;
-        let biases = self.shaped(&biases_name, &[rows, groups])?;
-        if biases.dtype != scales.dtype {
-            return Err(biases.problem(&biases_name, "has another type than the scales"));
-        }
-        Ok(MatrixData::Affine {
-            rows,
-            cols,
-            affine: Affine {
-                bits,
-                group_size: cols / groups,
-                packed: weight.data.clone(),
-                scales: scales.data.clone(),
-                biases: biases.data.clone(),
-                element,
-            },
-        })
-    }
-
-    fn tensor(&self, name: &str) -> Result<&Tensor, ModelError> {
+    /// A tensor, without taking it.
+    pub(super) fn tensor(&self, name: &str) -> Result<&Tensor, ModelError> {
         self.tensors.get(name).ok_or_else(|| ModelError::Tensor {
             file: self.first_file.clone(),
             tensor: name.to_owned(),
@@ -184,7 +178,9 @@ impl Checkpoint {
         })
     }
 
-    fn shaped(&self, name: &str, shape: &[usize]) -> Result<&Tensor, ModelError> {
+    /// Takes a tensor of this shape.
+    pub(super) fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<&Tensor, ModelError> {
+        self.taken.insert(name.to_owned());
         let tensor = self.tensor(name)?;
         if tensor.shape == shape {
             Ok(tensor)
@@ -199,7 +195,7 @@ impl Checkpoint {
 }
 
 impl Tensor {
-    fn element(&self, name: &str) -> Result<Element, ModelError> {
+    pub(super) fn element(&self, name: &str) -> Result<Element, ModelError> {
         match self.dtype {
             Dtype::F32 => Ok(Element::F32),
             Dtype::F16 => Ok(Element::F16),
@@ -211,7 +207,7 @@ impl Tensor {
         }
     }
 
-    fn problem(&self, name: &str, problem: impl Into<String>) -> ModelError {
+    pub(super) fn problem(&self, name: &str, problem: impl Into<String>) -> ModelError {
         ModelError::Tensor {
             file: self.file.clone(),
             tensor: name.to_owned(),

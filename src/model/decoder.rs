@@ -1,11 +1,14 @@
-//! The decoder block that the supported architectures share, and a running sequence over it.
+//! The forward pass that all architectures share, and running sequences over it.
 //!
-//! Pre-norm residual block: `x + attention(norm x)`, then `x + mlp(norm x)` with
-//! `mlp(x) = down(silu(gate x) · up x)` (mlx-lm 0.32.2, `models/llama.py`).
+//! Residual blocks: `x + attention(norm x)`, then `x + mlp(norm x)` with
+//! `mlp(x) = down(activation(gate x) · up x)`, and norms behind each part in some families
+//! (mlx-lm 0.32.2, `models/llama.py` and `models/gemma3_text.py`). What differs between families
+//! stands in `DecoderSpec`.
 
-use super::architecture::DecoderSpec;
+use super::architecture::{DecoderSpec, Head, LayerKind};
+use super::layer::{Layer, Loader};
 use super::{Checkpoint, Config, ModelError, ModelFiles, architecture};
-use crate::backend::{Activation, AttentionShape, Backend, Rope, Segment};
+use crate::backend::{Backend, BackendError, Segment};
 
 /// A loaded model over the backend that computes it.
 pub struct Decoder<B: Backend> {
@@ -17,8 +20,6 @@ pub struct Decoder<B: Backend> {
     norm: B::Vector,
     /// `None` if the embedding is the output layer.
     head: Option<B::Matrix>,
-    rope: Rope,
-    attention: AttentionShape,
 }
 
 /// One sequence of tokens: its KV cache, and how long it is.
@@ -45,46 +46,6 @@ pub struct Feed<'a, B: Backend> {
     pub logits: bool,
 }
 
-struct Layer<B: Backend> {
-    input_norm: B::Vector,
-    q: Linear<B>,
-    k: Linear<B>,
-    v: Linear<B>,
-    o: Linear<B>,
-    /// Norms over each query and key head, where the architecture has them.
-    qk_norms: Option<[B::Vector; 2]>,
-    mlp_norm: B::Vector,
-    gate: Linear<B>,
-    up: Linear<B>,
-    down: Linear<B>,
-}
-
-struct Linear<B: Backend> {
-    weight: B::Matrix,
-    bias: Option<B::Vector>,
-}
-
-impl<B: Backend> Linear<B> {
-    fn load(
-        backend: &B,
-        checkpoint: &mut Checkpoint,
-        path: &str,
-        [rows, cols]: [usize; 2],
-        bias: bool,
-    ) -> Result<Self, ModelError> {
-        let weight = backend.matrix(checkpoint.matrix(path, rows, cols)?)?;
-        let bias = match bias {
-            true => Some(backend.vector(checkpoint.vector(&format!("{path}.bias"), rows)?)?),
-            false => None,
-        };
-        Ok(Self { weight, bias })
-    }
-
-    fn apply(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, ModelError> {
-        Ok(backend.linear(x, &self.weight, self.bias.as_ref())?)
-    }
-}
-
 impl<B: Backend> Decoder<B> {
     /// Loads a checkpoint onto a backend.
     ///
@@ -94,43 +55,47 @@ impl<B: Backend> Decoder<B> {
         let config = Config::read(files)?;
         let spec = architecture::spec(&config)
             .map_err(|problem| ModelError::file(files.label("config.json"), problem))?;
-        Self::build(backend, spec, &mut Checkpoint::open(files)?)
+        let checkpoint = Checkpoint::open(files, config.quantization().cloned())?;
+        Self::build(backend, spec, checkpoint)
     }
 
     fn build(
         backend: B,
         spec: DecoderSpec,
-        checkpoint: &mut Checkpoint,
+        mut checkpoint: Checkpoint,
     ) -> Result<Self, ModelError> {
-        let hidden = spec.hidden_size;
-        let embedding =
-            backend.matrix(checkpoint.matrix("model.embed_tokens", spec.vocab_size, hidden)?)?;
-        let layers = (0..spec.layers)
-            .map(|index| Layer::load(&backend, &spec, checkpoint, index))
-            .collect::<Result<_, _>>()?;
-        let norm = backend.vector(checkpoint.vector("model.norm.weight", hidden)?)?;
-        let head = match spec.tied {
-            true => None,
-            false => {
-                Some(backend.matrix(checkpoint.matrix("lm_head", spec.vocab_size, hidden)?)?)
-            }
+        let has_head = checkpoint.has(&format!("{}lm_head.weight", spec.prefix));
+        let tied = match spec.head {
+            Head::Tied => true,
+            Head::Own => false,
+            Head::OwnIfPresent => !has_head,
         };
+        let table = [spec.dimensions.vocab_size, spec.dimensions.hidden_size];
+        let mut loader = Loader {
+            backend: &backend,
+            spec: &spec,
+            checkpoint: &mut checkpoint,
+        };
+        let embedding = loader.matrix("model.embed_tokens", table)?;
+        let layers = (0..spec.dimensions.layers)
+            .map(|index| loader.layer(index))
+            .collect::<Result<_, _>>()?;
+        let norm = loader.norm("model.norm", spec.dimensions.hidden_size)?;
+        let head = match tied {
+            true => None,
+            false => Some(loader.matrix("lm_head", table)?),
+        };
+        // mlx-lm drops an output layer that the configuration makes superfluous.
+        checkpoint.refuse_left_over(|name| {
+            (spec.drops_tied_head && tied && name == "lm_head.weight") || (spec.dropped)(name)
+        })?;
         Ok(Self {
             description: format!(
                 "{}, {:.1} M parameters, {}",
                 spec.name,
                 checkpoint.parameters() as f64 / 1e6,
-                checkpoint.storage("model.layers.0.mlp.down_proj", spec.intermediate_size),
+                checkpoint.storage(),
             ),
-            rope: Rope::plain(spec.head_dim, spec.rope_theta),
-            attention: AttentionShape {
-                heads: spec.heads,
-                kv_heads: spec.kv_heads,
-                head_dim: spec.head_dim,
-                scale: (spec.head_dim as f32).powf(-0.5),
-                window: None,
-                softcap: None,
-            },
             backend,
             spec,
             embedding,
@@ -143,7 +108,7 @@ impl<B: Backend> Decoder<B> {
     /// Tokens in the vocabulary: the length of the logits.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
-        self.spec.vocab_size
+        self.spec.dimensions.vocab_size
     }
 
     /// One line for people: architecture, parameters, storage.
@@ -155,8 +120,8 @@ impl<B: Backend> Decoder<B> {
     /// Bytes that one position takes in a KV cache of f32 elements.
     #[must_use]
     pub fn kv_bytes_per_position(&self) -> usize {
-        let width = self.spec.kv_heads * self.spec.head_dim;
-        2 * size_of::<f32>() * width * self.spec.layers
+        let width = self.spec.dimensions.kv_heads * self.spec.dimensions.head_dim;
+        2 * size_of::<f32>() * width * self.spec.dimensions.layers
     }
 
     /// A new, empty sequence.
@@ -165,7 +130,7 @@ impl<B: Backend> Decoder<B> {
     /// If the backend has no room for it.
     pub fn start(&self) -> Result<Sequence<B>, ModelError> {
         Ok(Sequence {
-            cache: self.backend.kv_cache(self.spec.layers)?,
+            cache: self.backend.kv_cache(self.spec.dimensions.layers)?,
             position: 0,
         })
     }
@@ -206,6 +171,14 @@ impl<B: Backend> Decoder<B> {
                 wanted.push(last);
             }
         }
+        if let Some(limit) = self.spec.position_limit
+            && positions.iter().any(|position| *position >= limit)
+        {
+            return Err(BackendError(format!(
+                "the sequence is longer than {limit} tokens (max_position_embeddings); beyond them, dynamic rope_scaling depends on how a prompt is cut, so no exact answer exists"
+            ))
+            .into());
+        }
         let mut segments: Vec<Segment<'_, B::KvCache>> = batch
             .iter_mut()
             .map(|feed| Segment {
@@ -222,10 +195,14 @@ impl<B: Backend> Decoder<B> {
         }
         let backend = &self.backend;
         let last = backend.select(x, &wanted)?;
-        let last = backend.rms_norm(&last, &self.norm, self.spec.rms_norm_eps)?;
+        let last = backend.rms_norm(&last, &self.norm, self.spec.dimensions.rms_norm_eps)?;
         let head = self.head.as_ref().unwrap_or(&self.embedding);
-        let logits = backend.to_host(backend.linear(&last, head, None)?)?;
-        let rows = logits.chunks_exact(self.spec.vocab_size);
+        let mut logits = backend.linear(&last, head, None)?;
+        if let Some(cap) = self.spec.logits_softcap {
+            logits = backend.softcap(logits, cap)?;
+        }
+        let logits = backend.to_host(logits)?;
+        let rows = logits.chunks_exact(self.spec.dimensions.vocab_size);
         Ok(rows.map(<[f32]>::to_vec).collect())
     }
 
@@ -237,19 +214,32 @@ impl<B: Backend> Decoder<B> {
         segments: &mut [Segment<'_, B::KvCache>],
     ) -> Result<B::Tensor, ModelError> {
         let backend = &self.backend;
-        let eps = self.spec.rms_norm_eps;
+        let eps = self.spec.dimensions.rms_norm_eps;
         let mut x = backend.embed(&self.embedding, tokens)?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let normed = backend.rms_norm(&x, &layer.input_norm, eps)?;
-            let qkv = self.project(layer, &normed, positions)?;
-            let mixed = backend.attention(qkv, segments, index, &self.attention)?;
-            x = backend.add(x, &layer.o.apply(backend, &mixed)?)?;
+        if let Some(factor) = self.spec.embedding_scale {
+            x = backend.scale(x, factor)?;
+        }
+        let kinds = self.spec.layer_kinds.iter();
+        for (index, (layer, kind)) in self.layers.iter().zip(kinds).enumerate() {
+            let kind = &self.spec.kinds[*kind];
+            let normed = backend.rms_norm(&x, &layer.before_attention, eps)?;
+            let qkv = self.project(layer, kind, &normed, positions)?;
+            let mixed = backend.attention(qkv, segments, index, &self.spec.attention(kind))?;
+            let mut mixed = layer.o.apply(backend, &mixed)?;
+            if let Some(norm) = &layer.after_attention {
+                mixed = backend.rms_norm(&mixed, norm, eps)?;
+            }
+            x = backend.add(x, &mixed)?;
 
-            let normed = backend.rms_norm(&x, &layer.mlp_norm, eps)?;
+            let normed = backend.rms_norm(&x, &layer.before_mlp, eps)?;
             let gate = layer.gate.apply(backend, &normed)?;
             let up = layer.up.apply(backend, &normed)?;
-            let inner = backend.gated(gate, &up, Activation::Silu)?;
-            x = backend.add(x, &layer.down.apply(backend, &inner)?)?;
+            let inner = backend.gated(gate, &up, self.spec.activation)?;
+            let mut inner = layer.down.apply(backend, &inner)?;
+            if let Some(norm) = &layer.after_mlp {
+                inner = backend.rms_norm(&inner, norm, eps)?;
+            }
+            x = backend.add(x, &inner)?;
         }
         Ok(x)
     }
@@ -258,6 +248,7 @@ impl<B: Backend> Decoder<B> {
     fn project(
         &self,
         layer: &Layer<B>,
+        kind: &LayerKind,
         normed: &B::Tensor,
         positions: &[usize],
     ) -> Result<[B::Tensor; 3], ModelError> {
@@ -266,66 +257,11 @@ impl<B: Backend> Decoder<B> {
         let mut k = layer.k.apply(backend, normed)?;
         let v = layer.v.apply(backend, normed)?;
         if let Some([q_norm, k_norm]) = &layer.qk_norms {
-            q = backend.rms_norm(&q, q_norm, self.spec.rms_norm_eps)?;
-            k = backend.rms_norm(&k, k_norm, self.spec.rms_norm_eps)?;
+            q = backend.rms_norm(&q, q_norm, self.spec.dimensions.rms_norm_eps)?;
+            k = backend.rms_norm(&k, k_norm, self.spec.dimensions.rms_norm_eps)?;
         }
-        let q = backend.rope(q, &self.rope, positions)?;
-        let k = backend.rope(k, &self.rope, positions)?;
+        let q = backend.rope(q, &kind.rope, positions)?;
+        let k = backend.rope(k, &kind.rope, positions)?;
         Ok([q, k, v])
-    }
-}
-
-impl<B: Backend> Layer<B> {
-    fn load(
-        backend: &B,
-        spec: &DecoderSpec,
-        checkpoint: &mut Checkpoint,
-        index: usize,
-    ) -> Result<Self, ModelError> {
-        let prefix = format!("model.layers.{index}");
-        let hidden = spec.hidden_size;
-        let q_width = spec.heads * spec.head_dim;
-        let kv_width = spec.kv_heads * spec.head_dim;
-        let mut linear = |name: &str, shape, bias| {
-            Linear::load(
-                backend,
-                checkpoint,
-                &format!("{prefix}.{name}"),
-                shape,
-                bias,
-            )
-        };
-        let q = linear("self_attn.q_proj", [q_width, hidden], spec.qkv_bias)?;
-        let k = linear("self_attn.k_proj", [kv_width, hidden], spec.qkv_bias)?;
-        let v = linear("self_attn.v_proj", [kv_width, hidden], spec.qkv_bias)?;
-        let o = linear("self_attn.o_proj", [hidden, q_width], spec.o_bias)?;
-        let ffn = spec.intermediate_size;
-        let gate = linear("mlp.gate_proj", [ffn, hidden], spec.mlp_bias)?;
-        let up = linear("mlp.up_proj", [ffn, hidden], spec.mlp_bias)?;
-        let down = linear("mlp.down_proj", [hidden, ffn], spec.mlp_bias)?;
-
-        let mut norm = |name: &str, length| -> Result<B::Vector, ModelError> {
-            let values = checkpoint.vector(&format!("{prefix}.{name}.weight"), length)?;
-            Ok(backend.vector(values)?)
-        };
-        let qk_norms = match spec.qk_norm {
-            true => Some([
-                norm("self_attn.q_norm", spec.head_dim)?,
-                norm("self_attn.k_norm", spec.head_dim)?,
-            ]),
-            false => None,
-        };
-        Ok(Self {
-            input_norm: norm("input_layernorm", hidden)?,
-            mlp_norm: norm("post_attention_layernorm", hidden)?,
-            q,
-            k,
-            v,
-            o,
-            qk_norms,
-            gate,
-            up,
-            down,
-        })
     }
 }

@@ -12,7 +12,10 @@ mod config;
 mod decoder;
 mod error;
 mod files;
+mod layer;
 mod mapping;
+mod packed;
+mod quantization;
 
 pub use builtin::names as builtin_names;
 pub use checkpoint::Checkpoint;
@@ -20,3 +23,4 @@ pub use config::{Config, eos_token_ids};
 pub use decoder::{Decoder, Feed, Sequence};
 pub use error::ModelError;
 pub use files::{ModelFiles, ModelRef};
+pub use quantization::Quantization;

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rstest::rstest;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// The README of the goldens derives this bound from two independent implementations.
 const TOLERANCE: f32 = 1e-3;
@@ -135,11 +137,15 @@ fn built_in() -> Vec<Case> {
 }
 
 fn generate(case: &Case, backend: &str) -> Answer {
+    match case.checkpoint.starts_with("builtin:") {
+        true => generate_with(case, Path::new(&case.checkpoint), backend),
+        false => generate_with(case, &folder().join(&case.checkpoint), backend),
+    }
+}
+
+/// The same request to any model.
+fn generate_with(case: &Case, model: &Path, backend: &str) -> Answer {
     let ids: Vec<String> = case.prompt_ids.iter().map(u32::to_string).collect();
-    let model = match case.checkpoint.starts_with("builtin:") {
-        true => PathBuf::from(&case.checkpoint),
-        false => folder().join(&case.checkpoint),
-    };
     let sampling = &case.sampling;
     let mut command = Command::new(env!("CARGO_BIN_EXE_loopwatch"));
     command
@@ -235,6 +241,24 @@ fn conforms(backend: &str) {
         "qwen3-8bit",
         "llama-f16-sharded",
         "llama-bf16",
+        "llama-3bit",
+        "qwen2-6bit-bf16",
+        "llama-mxfp4",
+        "qwen3-nvfp4",
+        "llama-mxfp8",
+        "llama-mixed",
+        "llama-rope-llama3",
+        "llama-rope-linear",
+        "llama-rope-traditional",
+        "llama-rope-dynamic",
+        "llama-rope-yarn",
+        "llama-rope-longrope",
+        "mistral-sliding",
+        "gemma2-bf16",
+        "gemma3-text-bf16",
+        "gemma3-nested-8bit",
+        "phi3-bf16",
+        "phi3-longrope-4bit",
     ];
     expected.extend((backend != "cpu").then_some("builtin:readme"));
     assert_eq!(checkpoints, expected);
@@ -249,6 +273,60 @@ fn the_cpu_backend_gives_the_tokens_of_mlx_lm() {
 #[test]
 fn the_mlx_backend_gives_the_tokens_of_mlx_lm_and_of_the_cpu_backend() {
     conforms("mlx");
+}
+
+/// Takes out, in a copy of a checkpoint, the feature that it is a golden for.
+#[rstest]
+#[case("llama-rope-llama3", "/rope_scaling", json!(null))]
+#[case("llama-rope-linear", "/rope_scaling", json!(null))]
+#[case("llama-rope-longrope", "/rope_scaling", json!(null))]
+#[case("llama-rope-longrope", "/max_position_embeddings", json!(64))]
+#[case("llama-rope-yarn", "/rope_scaling", json!(null))]
+#[case("llama-rope-yarn", "/rope_scaling/mscale_all_dim", json!(1.0))]
+#[case("llama-rope-traditional", "/rope_traditional", json!(false))]
+#[case("mistral-sliding", "/layer_types", json!(null))]
+#[case("mistral-sliding", "/sliding_window", json!(17))]
+#[case("gemma2-bf16", "/attn_logit_softcapping", json!(1e6))]
+#[case("gemma2-bf16", "/final_logit_softcapping", json!(30.0))]
+#[case("gemma2-bf16", "/query_pre_attn_scalar", json!(5))]
+#[case("gemma3-text-bf16", "/sliding_window", json!(7))]
+#[case("gemma3-text-bf16", "/sliding_window_pattern", json!(2))]
+#[case("gemma3-text-bf16", "/rope_local_base_freq", json!(1e6))]
+#[case("gemma3-text-bf16", "/rope_scaling", json!(null))]
+#[case("gemma3-nested-8bit", "/text_config/sliding_window", json!(7))]
+#[case("phi3-bf16", "/partial_rotary_factor", json!(1.0))]
+#[case("phi3-longrope-4bit", "/rope_scaling", json!(null))]
+#[case("phi3-longrope-4bit", "/original_max_position_embeddings", json!(300))]
+fn a_golden_fails_without_what_it_is_for(
+    #[case] checkpoint: &str,
+    #[case] field: &str,
+    #[case] value: Value,
+) {
+    let copy = tempfile::tempdir().expect("a folder");
+    for file in ["config.json", "model.safetensors"] {
+        let from = folder().join(checkpoint).join(file);
+        std::fs::copy(from, copy.path().join(file)).expect("copied");
+    }
+    let path = copy.path().join("config.json");
+    let text = std::fs::read_to_string(&path).expect("a config");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    let (parent, name) = field.rsplit_once('/').expect("a pointer");
+    config.pointer_mut(parent).expect("a field")[name] = value;
+    std::fs::write(&path, config.to_string()).expect("written");
+
+    let mut cases = recorded();
+    cases.retain(|case| case.checkpoint == checkpoint);
+    // A cap on the logits keeps their order, so it shows in the log-probabilities alone.
+    let differs = |case: &Case| {
+        let recorded = case.answer.as_ref().expect("an answer");
+        let answer = generate_with(case, copy.path(), "cpu");
+        let mut logprobs = answer.logprobs.iter().zip(&recorded.logprobs);
+        answer.tokens != recorded.tokens || logprobs.any(|(a, b)| (a - b).abs() > 10.0 * TOLERANCE)
+    };
+    assert!(
+        cases.iter().any(differs),
+        "no golden of {checkpoint} sees {field}"
+    );
 }
 
 #[cfg(not(feature = "mlx"))]

@@ -16,6 +16,7 @@ fn models() -> Vec<String> {
         format!("{GOLDENS}/qwen2-4bit"),
         format!("{GOLDENS}/qwen3-8bit"),
         format!("{GOLDENS}/llama-bf16"),
+        format!("{GOLDENS}/gemma3-text-bf16"),
     ]
 }
 

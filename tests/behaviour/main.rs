@@ -6,6 +6,7 @@
 )]
 
 mod builtin;
+mod checkpoints;
 mod commands;
 mod conformance;
 mod determinism;
@@ -14,6 +15,7 @@ mod goldens;
 mod layers;
 #[cfg(feature = "mlx")]
 mod operations;
+mod quantised;
 mod run;
 mod scenarios;
 mod support;

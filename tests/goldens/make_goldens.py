@@ -29,13 +29,23 @@ import numpy as np  # noqa: E402
 from mlx.utils import tree_flatten, tree_unflatten  # noqa: E402
 from mlx_lm import sample_utils  # noqa: E402
 from mlx_lm.generate import generate_step  # noqa: E402
-from mlx_lm.models import llama, qwen2, qwen3  # noqa: E402
+from mlx_lm.models import (  # noqa: E402
+    gemma2,
+    gemma3,
+    gemma3_text,
+    llama,
+    phi3,
+    qwen2,
+    qwen3,
+)
 from mlx_lm.utils import (  # noqa: E402
     get_total_parameters,
     load_model,
     quantize_model,
     save_config,
 )
+
+from specs import SPECS, Spec  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FORMAT_VERSION = 1
@@ -57,113 +67,16 @@ Json = dict[str, Any]
 # --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Spec:
-    """One checkpoint: its config, its storage, and the scales of its weights."""
-
-    name: str
-    seed: int
-    config: Json
-    dtype: mx.Dtype = mx.float32
-    quantization: Json | None = None
-    shards: int = 1
-    # Multiples of N(0, 1/fan_in). Large blocks outweigh the embedding in the
-    # residual stream, so the next token depends on more than the last one.
-    block_gain: float = 2.0
-    head_gain: float = 4.0
-    embed_std: float = 1.0
-    penalties: bool = False
-
-    @property
-    def compute_dtype(self) -> str:
-        """Name the dtype in which the golden was computed."""
-        return "float32"
-
-    @property
-    def weight_dtype(self) -> str:
-        """Name the dtype of the floating-point tensors on disk."""
-        return str(self.dtype).removeprefix("mlx.core.")
-
-
-def base_config(model_type: str, architecture: str, **fields: Any) -> Json:
-    """Return the config fields that all checkpoints share, with overrides."""
-    config: Json = {
-        "architectures": [architecture],
-        "model_type": model_type,
-        "hidden_act": "silu",
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 512,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0,
-        "tie_word_embeddings": False,
-        "vocab_size": 256,
-    }
-    config.update(fields)
-    # The last id ends a sequence. The gates keep it out of prompts and outputs.
-    config["eos_token_id"] = config["vocab_size"] - 1
-    return config
-
-
-SPECS = (
-    Spec(
-        name="llama-f32",
-        seed=7,
-        # The feed-forward width keeps the file below 400 KiB.
-        config=base_config("llama", "LlamaForCausalLM", intermediate_size=96),
-        penalties=True,
-    ),
-    Spec(
-        name="qwen2-4bit",
-        seed=0,
-        config=base_config(
-            "qwen2",
-            "Qwen2ForCausalLM",
-            num_hidden_layers=3,
-            rms_norm_eps=1e-6,
-            rope_theta=1000000.0,
-            tie_word_embeddings=True,
-            vocab_size=512,
-        ),
-        quantization={"group_size": 64, "bits": 4, "mode": "affine"},
-        block_gain=5.0,
-        embed_std=0.5,
-    ),
-    Spec(
-        name="qwen3-8bit",
-        seed=0,
-        config=base_config(
-            "qwen3",
-            "Qwen3ForCausalLM",
-            head_dim=32,
-            num_hidden_layers=3,
-            rms_norm_eps=1e-6,
-            rope_theta=1000000.0,
-            vocab_size=384,
-        ),
-        quantization={"group_size": 32, "bits": 8, "mode": "affine"},
-    ),
-    Spec(
-        name="llama-f16-sharded",
-        seed=4,
-        config=base_config("llama", "LlamaForCausalLM"),
-        dtype=mx.float16,
-        shards=2,
-    ),
-    Spec(
-        name="llama-bf16",
-        seed=0,
-        config=base_config("llama", "LlamaForCausalLM", tie_word_embeddings=True),
-        dtype=mx.bfloat16,
-        block_gain=5.0,
-        embed_std=0.5,
-    ),
-)
-
-MODULES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3}
+MODULES = {
+    "gemma2": gemma2,
+    "gemma3": gemma3,
+    "gemma3_text": gemma3_text,
+    "llama": llama,
+    "mistral": llama,
+    "phi3": phi3,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+}
 
 
 def random_parameter(
@@ -171,6 +84,8 @@ def random_parameter(
 ) -> np.ndarray:
     """Draw one parameter in f32 with the scale that its role asks for."""
     noise = rng.standard_normal(shape, dtype=np.float32)
+    if name.endswith("model.norm.weight"):
+        return np.float32(spec.final_norm) + np.float32(0.2) * noise
     if name.endswith("norm.weight"):
         return 1.0 + np.float32(0.2) * noise
     if name.endswith(".bias"):
@@ -192,6 +107,37 @@ def random_model(spec: Spec) -> Any:
     weights = [(name, mx.array(value).astype(spec.dtype)) for name, value in drawn]
     model.update(tree_unflatten(weights))
     return model
+
+
+def quantise(model: Any, config: Json, spec: Spec) -> tuple[Any, Json]:
+    """Quantise with mlx-lm's own function, module by module where the spec says so."""
+    overrides = spec.overrides or {}
+
+    def packing(path: str, _: Any) -> bool | Json:
+        named = (value for prefix, value in overrides.items() if path.startswith(prefix))
+        return next(named, True)
+
+    predicate = packing if overrides else None
+    model, config = quantize_model(
+        model, config, **spec.quantization, quant_predicate=predicate
+    )
+    # mlx-lm records what is packed otherwise; what is not packed may be recorded as well.
+    for prefix, value in overrides.items():
+        if value is False:
+            config["quantization"][prefix] = False
+    for path in spec.unnamed:
+        del config["quantization"][path]
+    return model, config
+
+
+def stored_weights(model: Any, spec: Spec) -> list[tuple[str, mx.array]]:
+    """Return the named tensors of the file, sorted."""
+    weights = dict(tree_flatten(model.parameters()))
+    for name in spec.absent:
+        del weights[name]
+    for name in spec.extra:
+        weights[name] = mx.array([[1.0, -2.0]])
+    return sorted(weights.items())
 
 
 def shard_weights(weights: list[tuple[str, mx.array]], shards: int) -> Json:
@@ -228,10 +174,10 @@ def write_checkpoint(spec: Spec, folder: Path) -> None:
     model = random_model(spec)
     config = dict(spec.config)
     if spec.quantization is not None:
-        model, config = quantize_model(model, config, **spec.quantization)
+        model, config = quantise(model, config, spec)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    files = shard_weights(sorted(tree_flatten(model.parameters())), spec.shards)
+    files = shard_weights(stored_weights(model, spec), spec.shards)
     for file, part in files.items():
         mx.save_safetensors(str(folder / file), part, metadata={"format": "mlx"})
     if spec.shards > 1:
@@ -744,11 +690,11 @@ def tie_filter_goldens() -> list[Json]:
 # --------------------------------------------------------------------------
 
 
-def provenance() -> Json:
+def provenance(script: str) -> Json:
     """Name the program, the versions and the kind of machine."""
     packages = ("mlx", "mlx-lm", "numpy", "transformers")
     return {
-        "script": "tests/goldens/make_goldens.py",
+        "script": script,
         **{name.replace("-", "_"): version(name) for name in packages},
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
@@ -756,18 +702,24 @@ def provenance() -> Json:
     }
 
 
-def write_json(path: Path, entries: list[Json], **extra: Any) -> None:
+def write_json(
+    path: Path,
+    entries: list[Json],
+    script: str = "tests/goldens/make_goldens.py",
+    **extra: Any,
+) -> None:
     """Write one entry per line, which keeps both the file and its diffs short."""
-    head = {"format_version": FORMAT_VERSION, "provenance": provenance(), **extra}
+    made_by = provenance(script)
+    head = {"format_version": FORMAT_VERSION, "provenance": made_by, **extra}
     lines = [json.dumps(entry, allow_nan=False) for entry in entries]
     text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
     body = ",\n  ".join(lines)
     path.write_text(f'{text},\n "entries": [\n  {body}\n ]\n}}\n')
 
 
-def search() -> None:
+def search(only: str) -> None:
     """Print, for each checkpoint, the first seed that passes the gates."""
-    for spec in SPECS:
+    for spec in (spec for spec in SPECS if only in spec.name):
         for seed in range(MAX_SEEDS):
             trial = replace(spec, seed=seed)
             with tempfile.TemporaryDirectory() as folder:
@@ -802,8 +754,10 @@ def main() -> None:
     """Write the goldens, or search for seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--search", action="store_true", help="look for seeds only")
-    if parser.parse_args().search:
-        search()
+    parser.add_argument("--only", default="", help="search checkpoints with this in the name")
+    arguments = parser.parse_args()
+    if arguments.search:
+        search(arguments.only)
     else:
         write_all()
 

@@ -4,9 +4,11 @@
 //! crate, so the same request gives the same bits on every processor, with any number of threads
 //! and any chunking of the prompt. Speed is not its purpose.
 
+mod affine;
 mod attention;
 mod kv_cache;
 mod matrix;
+mod microscaling;
 mod pointwise;
 
 use super::{Activation, AttentionShape, Backend, BackendError, MatrixData, Rope, Segment};

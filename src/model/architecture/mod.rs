@@ -1,55 +1,92 @@
 //! The model families: each file says how one family's `config.json` becomes a decoder.
+//!
+//! `CONTRIBUTING.md` tells how to add one.
 
+mod dimensions;
+mod gemma2;
+mod gemma3;
 mod llama;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod rope;
+mod spec;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Config;
+use dimensions::Dimensions;
+use rope::{Rotary, Rotation};
 
-/// A pre-norm decoder with grouped-query attention and a gated feed-forward layer.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct DecoderSpec {
-    /// The family's name.
-    pub(super) name: &'static str,
-    /// Width of the activations.
-    pub(super) hidden_size: usize,
-    /// Layers.
-    pub(super) layers: usize,
-    /// Query heads.
-    pub(super) heads: usize,
-    /// Key and value heads.
-    pub(super) kv_heads: usize,
-    /// Elements per head.
-    pub(super) head_dim: usize,
-    /// Width of the feed-forward layer.
-    pub(super) intermediate_size: usize,
-    /// Tokens.
-    pub(super) vocab_size: usize,
-    /// Epsilon of the norms.
-    pub(super) rms_norm_eps: f32,
-    /// Base of the rotary wavelengths.
-    pub(super) rope_theta: f32,
-    /// Whether the output layer is the embedding.
-    pub(super) tied: bool,
-    /// Whether query, key and value projections have biases.
-    pub(super) qkv_bias: bool,
-    /// Whether the output projection of attention has a bias.
-    pub(super) o_bias: bool,
-    /// Whether the feed-forward projections have biases.
-    pub(super) mlp_bias: bool,
-    /// Whether each query and key head is normed before rotation.
-    pub(super) qk_norm: bool,
-}
+pub(super) use spec::{DecoderSpec, Head, LayerKind, Norms, Projections};
 
 /// The decoder that a configuration describes, or what is not supported about it.
 pub(super) fn spec(config: &Config) -> Result<DecoderSpec, String> {
-    match config.model_type.as_str() {
-        // mlx-lm maps Mistral to its Llama as well.
-        "llama" | "mistral" => Ok(llama::spec(config)),
-        "qwen2" => Ok(qwen2::spec(config)),
-        "qwen3" => qwen3::spec(config),
+    let fields = config.fields();
+    match config.model_type() {
+        // mlx-lm 0.32.2 runs these as Llama (`utils.py`, `MODEL_REMAPPING`).
+        "llama" | "mistral" | "iquestcoder" | "xverse" => llama::spec(fields),
+        "qwen2" => qwen2::spec(fields),
+        "qwen3" => qwen3::spec(fields),
+        "gemma2" => gemma2::spec(fields),
+        "gemma3_text" => gemma3::spec(fields),
+        "gemma3" => gemma3::nested_spec(fields),
+        "phi3" => phi3::spec(fields),
         other => Err(format!(
-            "model_type '{other}' is not supported; llama, mistral, qwen2 and qwen3 are"
+            "model_type '{other}' is not supported; llama, mistral, qwen2, qwen3, gemma2, gemma3, gemma3_text and phi3 are"
         )),
     }
 }
+
+/// The fields that one family reads. Others are for other programs.
+fn read<T: DeserializeOwned>(fields: &Value) -> Result<T, String> {
+    T::deserialize(fields).map_err(|error| error.to_string())
+}
+
+/// A field that a family cannot do without.
+fn require(fields: &Value, name: &str) -> Result<(), String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Err(format!("{name} is missing; this model_type needs it")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// mlx-lm never reads the activation's name: a model that wants another would silently give
+/// other tokens.
+fn expect_activation(fields: &Value, known: &[&str]) -> Result<(), String> {
+    for field in ["hidden_act", "hidden_activation"] {
+        if let Some(name) = fields.get(field).and_then(Value::as_str)
+            && !known.contains(&name)
+        {
+            let known = known.join(" and ");
+            return Err(format!("{field} '{name}' is not supported; {known} is"));
+        }
+    }
+    Ok(())
+}
+
+/// Newer writers keep the rotation under `rope_parameters`, which mlx-lm 0.32.2 does not read for
+/// most families: a file that says something else there would silently turn otherwise.
+fn expect_no_other_rope_parameters(fields: &Value, theta: f64) -> Result<(), String> {
+    let Some(parameters) = fields.get("rope_parameters") else {
+        return Ok(());
+    };
+    let kind = parameters.get("rope_type").and_then(Value::as_str);
+    let other_theta = parameters
+        .get("rope_theta")
+        .and_then(Value::as_f64)
+        .is_some_and(|other| other != theta);
+    let scaled = kind.is_some_and(|kind| kind != "default")
+        && fields.get("rope_scaling").is_none_or(Value::is_null);
+    match other_theta || scaled {
+        true => Err(
+            "rope_parameters disagree with rope_theta and rope_scaling, and mlx-lm 0.32.2 reads only the latter for this model_type; put the values there"
+                .to_owned(),
+        ),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
