@@ -1,6 +1,8 @@
 //! Matrices of small floating-point elements: MLX's modes `mxfp4`, `nvfp4` and `mxfp8`.
 //!
-//! mlx-rs 0.33.0 multiplies in the affine mode only, so this calls the C interface below it.
+//! mlx-rs 0.33.0 multiplies in the affine mode only, so this calls the C interface below it. Its
+//! errors come back as a status, because mlx-rs has installed its handler by then: `Mlx::new` asks
+//! for the device first.
 
 use mlx_rs::{Array, Stream};
 use mlx_sys::{mlx_array, mlx_optional_dtype, mlx_optional_int};
