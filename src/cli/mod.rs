@@ -81,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),
     };
+    crate::engine::wait_for_threads();
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => explain(error).into(),

@@ -11,6 +11,7 @@ mod options;
 mod prefix_cache;
 mod request;
 mod scheduler;
+mod threads;
 
 use std::sync::Arc;
 use std::thread;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 
 pub use loaded::LoadedModel;
 pub use options::EngineOptions;
+pub use threads::wait_for_threads;
 
 use crate::backend::{Backend, BackendError, cpu::Cpu};
 #[cfg(feature = "mlx")]
@@ -139,10 +141,11 @@ fn start<B: Backend>(
             }
         }
     };
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("engine".to_owned())
         .spawn(body)
         .map_err(|error| BackendError(format!("cannot start the engine's thread: {error}")))?;
+    threads::remember(thread);
     let model = model.recv().map_err(|_| EngineError::Stopped)??;
     Ok(Engine { jobs, model })
 }

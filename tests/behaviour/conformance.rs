@@ -285,17 +285,6 @@ fn the_mlx_backend_gives_the_tokens_of_mlx_lm_and_of_the_cpu_backend() {
     conforms("mlx");
 }
 
-#[cfg(not(feature = "mlx"))]
-#[test]
-fn a_build_without_mlx_says_how_to_get_it() {
-    let sandbox = crate::support::Sandbox::new();
-    let ran = sandbox.run(&["generate", "--backend", "mlx", "--prompt", "x"]);
-    let ran = ran.expect_code(2);
-    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    ran.expect_stderr("this build has no mlx backend")
-        .expect_stderr("use the cpu backend");
-}
-
 /// Takes out, in a copy of a checkpoint, the feature that it is a golden for.
 #[rstest]
 #[case("llama-rope-llama3", "/rope_scaling", json!(null))]
@@ -335,14 +324,28 @@ fn a_golden_fails_without_what_it_is_for(
     config.pointer_mut(parent).expect("a field")[name] = value;
     std::fs::write(&path, config.to_string()).expect("written");
 
-    let runs = recorded();
-    let mut runs = runs.iter().filter(|run| run.checkpoint == checkpoint);
+    let mut cases = recorded();
+    cases.retain(|case| case.checkpoint == checkpoint);
     // A cap on the logits keeps their order, so it shows in the log-probabilities alone.
-    let differs = |run: &Case| {
-        let answer = generate_with(run, copy.path(), "cpu");
-        let golden = run.answer.as_ref().expect("a golden");
-        let mut logprobs = answer.logprobs.iter().zip(&golden.logprobs);
-        answer.tokens != golden.tokens || logprobs.any(|(a, b)| (a - b).abs() > 10.0 * TOLERANCE)
+    let differs = |case: &Case| {
+        let recorded = case.answer.as_ref().expect("an answer");
+        let answer = generate_with(case, copy.path(), "cpu");
+        let mut logprobs = answer.logprobs.iter().zip(&recorded.logprobs);
+        answer.tokens != recorded.tokens || logprobs.any(|(a, b)| (a - b).abs() > 10.0 * TOLERANCE)
     };
-    assert!(runs.any(differs), "no golden of {checkpoint} sees {field}");
+    assert!(
+        cases.iter().any(differs),
+        "no golden of {checkpoint} sees {field}"
+    );
+}
+
+#[cfg(not(feature = "mlx"))]
+#[test]
+fn a_build_without_mlx_says_how_to_get_it() {
+    let sandbox = crate::support::Sandbox::new();
+    let ran = sandbox.run(&["generate", "--backend", "mlx", "--prompt", "x"]);
+    let ran = ran.expect_code(2);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    ran.expect_stderr("this build has no mlx backend")
+        .expect_stderr("use the cpu backend");
 }

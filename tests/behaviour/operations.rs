@@ -5,8 +5,8 @@
 use loopwatch::backend::cpu::Cpu;
 use loopwatch::backend::mlx::Mlx;
 use loopwatch::backend::{
-    Activation, Affine, AttentionShape, Backend, Blob, Element, MatrixData, Rope, RopeLayout,
-    Segment,
+    Activation, Affine, AttentionShape, Backend, Blob, Element, MatrixData, Microformat,
+    Microscaled, Rope, RopeLayout, Segment,
 };
 use rstest::rstest;
 
@@ -157,9 +157,23 @@ fn element_by_element(
     assert_agree!(compute, activation);
 }
 
+/// A product with a bias, and some rows, of a matrix of 32 by 128.
+fn product_and_rows<B: Backend>(backend: &B, data: &MatrixData, rows: usize) -> Vec<f32> {
+    let matrix = backend.matrix(data.clone()).expect("supported");
+    let bias = backend.vector(numbers(32, 0.8)).expect("room");
+    let x = tensor(backend, &numbers(rows * 128, 0.5), 128);
+    let product = backend
+        .linear(&x, &matrix, Some(&bias))
+        .expect("multiplies");
+    let embedded = backend.embed(&matrix, &[31, 0, 7]).expect("rows");
+    let mut all = backend.to_host(product).expect("values");
+    all.extend(backend.to_host(embedded).expect("values"));
+    all
+}
+
 #[rstest]
 fn affine_products_and_rows(
-    #[values(4, 8)] bits: usize,
+    #[values(2, 3, 4, 5, 6, 8)] bits: usize,
     #[values(32, 64, 128)] group_size: usize,
     #[values(Element::F32, Element::F16, Element::Bf16)] element: Element,
     #[values(1, 5)] rows: usize,
@@ -191,19 +205,35 @@ fn affine_products_and_rows(
             element,
         },
     };
-    fn compute<B: Backend>(backend: &B, data: &MatrixData, rows: usize) -> Vec<f32> {
-        let matrix = backend.matrix(data.clone()).expect("supported");
-        let bias = backend.vector(numbers(OUTPUTS, 0.8)).expect("room");
-        let x = tensor(backend, &numbers(rows * INPUTS, 0.5), INPUTS);
-        let product = backend
-            .linear(&x, &matrix, Some(&bias))
-            .expect("multiplies");
-        let embedded = backend.embed(&matrix, &[31, 0, 7]).expect("rows");
-        let mut all = backend.to_host(product).expect("values");
-        all.extend(backend.to_host(embedded).expect("values"));
-        all
-    }
-    assert_agree!(compute, &data, rows);
+    assert_agree!(product_and_rows, &data, rows);
+}
+
+#[rstest]
+fn microscaled_products_and_rows(
+    #[values(Microformat::Mxfp4, Microformat::Nvfp4, Microformat::Mxfp8)] format: Microformat,
+    #[values(1, 5)] rows: usize,
+) {
+    const OUTPUTS: usize = 32;
+    const INPUTS: usize = 128;
+    let bytes = |count: usize, low: usize, range: usize| {
+        let values = (0..count).map(|i| (low + i * 151 % range) as u8);
+        Blob::new(values.collect::<Vec<u8>>())
+    };
+    let groups = OUTPUTS * INPUTS / format.group_size();
+    let data = MatrixData::Microscaled {
+        rows: OUTPUTS,
+        cols: INPUTS,
+        microscaled: Microscaled {
+            format,
+            // Below the bytes that stand for no number.
+            packed: bytes(OUTPUTS * INPUTS * format.bits() / 8, 0, 127),
+            scales: match format {
+                Microformat::Nvfp4 => bytes(groups, 20, 40),
+                Microformat::Mxfp4 | Microformat::Mxfp8 => bytes(groups, 118, 5),
+            },
+        },
+    };
+    assert_agree!(product_and_rows, &data, rows);
 }
 
 #[rstest]

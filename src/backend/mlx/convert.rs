@@ -51,6 +51,13 @@ pub(super) fn words(data: &Blob, [rows, cols]: [usize; 2]) -> Result<Array, Back
     Ok(Array::from_iter(words.map(u32::from_le_bytes), &shape))
 }
 
+/// Scales of one byte.
+pub(super) fn bytes(data: &Blob, [rows, cols]: [usize; 2]) -> Result<Array, BackendError> {
+    let shape = shape([rows, cols])?;
+    check_length(data.bytes(), rows * cols)?;
+    Ok(Array::from_slice(data.bytes(), &shape))
+}
+
 fn check_length(bytes: &[u8], expected: usize) -> Result<(), BackendError> {
     match bytes.len() == expected {
         true => Ok(()),

@@ -4,6 +4,7 @@ use mlx_rs::Array;
 use mlx_rs::ops::{dequantize, quantized_matmul};
 
 use super::convert::{elements, index, shape, words};
+use super::microscaled::Packed;
 use crate::backend::{BackendError, MatrixData};
 
 /// Weights of a linear layer or an embedding, `[outputs, inputs]`.
@@ -18,6 +19,7 @@ enum Weight {
     /// In the stored type; MLX widens it to f32 in each product.
     Dense(Array),
     Affine(Affine),
+    Microscaled(Packed),
 }
 
 /// MLX's affine quantisation. Scales and biases are widened once: MLX would do it in each product.
@@ -58,6 +60,14 @@ impl Matrix {
                     }),
                 })
             }
+            MatrixData::Microscaled {
+                rows,
+                cols,
+                microscaled,
+            } => Ok(Self {
+                outputs: *rows,
+                weight: Weight::Microscaled(Packed::new(microscaled, [*rows, *cols])?),
+            }),
         }
     }
 
@@ -74,6 +84,7 @@ impl Matrix {
                 w.group_size,
                 w.bits,
             )?,
+            Weight::Microscaled(w) => w.product(x)?,
         })
     }
 
@@ -96,6 +107,7 @@ impl Matrix {
                 w.group_size,
                 w.bits,
             )?,
+            Weight::Microscaled(w) => w.rows_of(&rows)?,
         })
     }
 }

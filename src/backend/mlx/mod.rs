@@ -9,6 +9,7 @@ mod attention;
 mod convert;
 mod kv_cache;
 mod matrix;
+mod microscaled;
 mod pointwise;
 mod rotation;
 

@@ -123,7 +123,7 @@ mod tests {
     #[case("vocab_size", json!(1u64 << 40), "vocab_size is 1099511627776")]
     #[case("num_hidden_layers", json!(10_000), "num_hidden_layers is 10000")]
     #[case("rms_norm_eps", json!(-1.0), "rms_norm_eps is -1")]
-    #[case("vocab_size", json!(null), "invalid type: null")]
+    #[case("vocab_size", json!(null), "vocab_size: invalid type: null")]
     fn impossible_sizes_are_refused(
         #[case] field: &str,
         #[case] value: Value,
