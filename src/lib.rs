@@ -14,7 +14,7 @@
 //!  L3 assertion       engine
 //!  L2 snapshot        model
 //!  L1 metrics         sampling  text  protocol  backend  scripted
-//!  L0 generation  loops  yaml
+//!  L0 generation  loops  yaml  simd
 //! ```
 //!
 //! A module imports only from floors below its own; `tests/behaviour/layers.rs` holds the table and fails
@@ -23,6 +23,7 @@
 //!
 //! - [`generation`]: the vocabulary: requests, events, transcripts.
 //! - [`loops`]: the loop detector. [`yaml`]: strict reading of what people write.
+//!   [`simd`]: vectors that give the same bits in every instruction set.
 //! - [`metrics`]: latency from transcripts. [`sampling`]: from logits to a token. [`text`]:
 //!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
 //!   [`backend`]: tensor operations. [`scripted`]: real checkpoints that say what a short YAML
@@ -64,6 +65,7 @@ pub mod runner;
 pub mod sampling;
 pub mod scenario;
 pub mod scripted;
+pub mod simd;
 pub mod snapshot;
 pub mod target;
 pub mod text;

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use super::numerics::{constant, exp, maximum, softmax};
+use super::numerics::{constant, exp, exponentials, maximum, softmax};
 use crate::generation::{CompiledConstants, Profile, TopP};
 
 /// Keeps the likeliest tokens with a mass of about `p`, by the rule of the profile.
@@ -22,16 +22,16 @@ fn mass_above(logprobs: &mut [f32], p: f32) {
     let mut sorted = logprobs.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     // The order of summation is that of mlx-lm: from the likeliest down.
-    let mass = |sorted: &[f32]| sorted.iter().fold(0.0, |sum, logprob| sum + exp(*logprob));
-    let enough = p * mass(&sorted);
+    let masses = exponentials(&sorted, 0.0);
+    let enough = p * masses.iter().fold(0.0, |sum, mass| sum + mass);
     let mut above = 0.0f32;
     let mut threshold = f32::NEG_INFINITY;
-    for logprob in &sorted {
+    for (logprob, mass) in sorted.iter().zip(masses) {
         if above >= enough {
             break;
         }
         threshold = *logprob;
-        above += exp(*logprob);
+        above += mass;
     }
     remove_below(logprobs, threshold);
 }

@@ -8,6 +8,7 @@
 //! last bits.
 
 use crate::generation::CompiledConstants;
+use crate::simd::{Isa, Kernel, LANES, Lanes};
 
 /// A constant as a compiled function of MLX sees it.
 pub(super) fn constant(value: f64, constants: CompiledConstants) -> f32 {
@@ -22,6 +23,17 @@ pub(super) fn constant(value: f64, constants: CompiledConstants) -> f32 {
     }
 }
 
+/// The coefficients of the polynomial behind [`exp`], the highest alone.
+const HIGHEST: f32 = 1.535_336_2e-4;
+const HIGHEST_FIRST: [f32; 6] = [
+    1.339_887_4e-3,
+    9.618_437e-3,
+    5.550_332_5e-2,
+    2.402_264_8e-1,
+    6.931_472e-1,
+    1.0,
+];
+
 /// `e^x` by a polynomial of degree 6 for the fraction of `x·log2(e)` (`backend/cpu/simd/math.h`,
 /// `exp`). Infinite above 88, and 0 below -88.
 pub(super) fn exp(x: f32) -> f32 {
@@ -34,25 +46,72 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < -88.0 {
         return 0.0;
     }
-    const HIGHEST_FIRST: [f32; 6] = [
-        1.339_887_4e-3,
-        9.618_437e-3,
-        5.550_332_5e-2,
-        2.402_264_8e-1,
-        6.931_472e-1,
-        1.0,
-    ];
     let scaled = x * std::f32::consts::LOG2_E;
     // MLX adds the one half in f64, where the sum is exact.
     let whole = (f64::from(scaled) + 0.5).floor() as f32;
     let fraction = scaled - whole;
-    let power = HIGHEST_FIRST
-        .iter()
-        .fold(1.535_336_2e-4, |sum: f32, coefficient| {
-            sum.mul_add(fraction, *coefficient)
-        });
+    let power = HIGHEST_FIRST.iter().fold(HIGHEST, |sum: f32, coefficient| {
+        sum.mul_add(fraction, *coefficient)
+    });
     // From -127 to 127 the shifted sum is a sign-free f32; -127 gives 0.
     f32::from_bits(((whole as i32 + 127) as u32) << 23) * power
+}
+
+/// [`exp`] of `x - shift` for many values at a time, with the same bits.
+struct Exponentials<'a> {
+    values: &'a [f32],
+    shift: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Exponentials<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let (blocks, rest) = self.values.as_chunks::<LANES>();
+        let (outs, outs_rest) = self.out.as_chunks_mut::<LANES>();
+        let shift = L::splat(self.shift);
+        for (block, out) in blocks.iter().zip(outs) {
+            let x = L::load(block).sub(shift);
+            // Outside, and for what is not a number, the plain function has branches.
+            let usual = |x: &f32| (-88.0..=88.0).contains(x);
+            *out = match x.store().iter().all(usual) {
+                true => exp_lanes(x).store(),
+                false => block.map(|value| exp(value - self.shift)),
+            };
+        }
+        for (value, out) in rest.iter().zip(outs_rest) {
+            *out = exp(value - self.shift);
+        }
+    }
+}
+
+/// [`exp`] between -88 and 88. The whole part is `floor(x + ½)`, here from the fraction above
+/// `floor(x)`, which is exact in f32.
+#[inline(always)]
+fn exp_lanes<L: Lanes>(x: L) -> L {
+    let scaled = x.mul(L::splat(std::f32::consts::LOG2_E));
+    let below = scaled.floor();
+    let twice = scaled.sub(below).mul(L::splat(2.0));
+    let whole = below.add(twice.floor().min(L::splat(1.0)));
+    let fraction = scaled.sub(whole);
+    let mut power = L::splat(HIGHEST);
+    for coefficient in HIGHEST_FIRST {
+        power = power.fma(fraction, L::splat(coefficient));
+    }
+    whole.exp2_whole().mul(power)
+}
+
+/// The exponentials of `values - shift`.
+pub(super) fn exponentials(values: &[f32], shift: f32) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    Isa::best().run(Exponentials {
+        values,
+        shift,
+        out: &mut out,
+    });
+    out
 }
 
 /// Natural logarithm with the bits of glibc's `logf`, which MLX calls: a table of 16 intervals and
@@ -132,7 +191,7 @@ pub(super) fn log_softmax(values: &mut [f32]) {
     let log_sum = if max.is_infinite() {
         max
     } else {
-        let sum: f32 = values.iter().fold(0.0, |sum, value| sum + exp(value - max));
+        let sum: f32 = exponentials(values, max).iter().fold(0.0, |sum, e| sum + e);
         log(sum) + max
     };
     for value in values {
@@ -188,6 +247,23 @@ mod tests {
             let error = (f64::from(exp(x)) - exact).abs() / exact;
             // The product with log2(e) is rounded to 24 bits, so the error grows with the argument.
             prop_assert!(error < 1e-6 + 1.2e-7 * f64::from(x.abs()), "{error}");
+        }
+
+        #[test]
+        fn many_at_a_time_have_the_bits_of_one(
+            values in prop::collection::vec(prop_oneof![
+                -130.0f32..100.0, -1.0f32..1.0, Just(f32::NEG_INFINITY), Just(f32::NAN), Just(0.0),
+            ], 0..70),
+            shift in -5.0f32..5.0,
+        ) {
+            let bits = |e: f32| if e.is_nan() { None } else { Some(e.to_bits()) };
+            let expected: Vec<_> = values.iter().map(|value| bits(exp(value - shift))).collect();
+            for isa in Isa::available() {
+                let mut out = vec![0.0; values.len()];
+                isa.run(Exponentials { values: &values, shift, out: &mut out });
+                let found: Vec<_> = out.into_iter().map(bits).collect();
+                prop_assert_eq!(&found, &expected, "{}", isa);
+            }
         }
 
         #[test]

@@ -4,7 +4,7 @@
 //! draw splits the key into the next state and the key to use.
 
 use super::argmax;
-use super::numerics::{constant, exp, log, maximum};
+use super::numerics::{constant, exponentials, log, maximum};
 use crate::generation::{Categorical, CompiledConstants, Profile};
 
 /// A stream of draws.
@@ -66,14 +66,12 @@ impl Rng {
     /// total, so the share is below the total, and an index without weight is never the last.
     fn inverse_cdf(&mut self, log_weights: &[f32]) -> u32 {
         let max = maximum(log_weights);
-        let weight = |log_weight: f32| {
-            if max.is_infinite() {
-                f32::from(u8::from(log_weight == max))
-            } else {
-                exp(log_weight - max)
-            }
+        let weights = if max.is_infinite() {
+            let weight = |log_weight: &f32| f32::from(u8::from(*log_weight == max));
+            log_weights.iter().map(weight).collect()
+        } else {
+            exponentials(log_weights, max)
         };
-        let weights: Vec<f32> = log_weights.iter().map(|l| weight(*l)).collect();
         let total = weights.iter().fold(0.0, |sum: f32, weight| sum + weight);
         let share = self.uniform() * total;
         let mut below = 0.0f32;

@@ -1,9 +1,9 @@
 //! Grouped-query attention of a batch over the KV caches of its sequences.
 
-use super::isa::Isa;
 use super::kernels::attention::Head;
 use super::pool::Pool;
 use super::{AttentionShape, BackendError, KvCache, Segment, Tensor};
+use crate::simd::Isa;
 
 /// Multiplications below which heads are not worth a second thread.
 const PARALLEL_FROM: usize = 1 << 14;

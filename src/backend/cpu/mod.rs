@@ -7,10 +7,8 @@
 
 mod affine;
 mod attention;
-mod isa;
 mod kernels;
 mod kv_cache;
-mod lanes;
 mod matrix;
 mod microscaling;
 mod pointwise;
@@ -18,9 +16,9 @@ mod pool;
 mod product;
 
 use super::{Activation, AttentionShape, Backend, BackendError, MatrixData, Rope, Segment};
+use crate::simd::Isa;
 use pool::Pool;
 
-pub use isa::Isa;
 pub use kv_cache::KvCache;
 pub use matrix::Matrix;
 

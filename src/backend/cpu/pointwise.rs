@@ -1,9 +1,9 @@
 //! Operations that treat each row, head or element on its own: norms, rotations, activations.
 
-use super::isa::Isa;
 use super::kernels::{Dot, pointwise::SiluGate};
 use super::{Activation, Rope, Tensor};
 use crate::backend::RopeLayout;
+use crate::simd::Isa;
 
 /// See [`Backend::rms_norm`](super::Backend::rms_norm).
 pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32, isa: Isa) -> Tensor {

@@ -1,13 +1,13 @@
 //! Products of a weight matrix with activations: which rows, on which thread, with which kernel.
 
 use super::affine::Affine;
-use super::isa::Isa;
 use super::kernels::product::{TILE_COLUMNS, TILE_ROWS, Tile, Unpack};
 use super::kernels::rows::{Bf16, Dense, F16, F32, Plain, Row, Stored};
-use super::lanes::LANES;
 use super::matrix::{Matrix, Storage};
 use super::pool::Pool;
 use crate::backend::{Element, Microformat};
+use crate::simd::Isa;
+use crate::simd::LANES;
 
 /// Output rows that one task computes at least: enough to pay for handing it to a thread.
 const ROWS_PER_TASK: usize = 32;

@@ -1,10 +1,10 @@
 //! One query head of one row: scores, softmax, and the mix of values.
 
-use super::super::isa::Kernel;
 use super::super::kv_cache::Layer;
-use super::super::lanes::{LANES, Lanes};
 use super::super::{AttentionShape, pointwise};
 use super::dot;
+use crate::simd::Kernel;
+use crate::simd::{LANES, Lanes};
 
 /// Attention of one query head over the positions that its row sees.
 pub(in super::super) struct Head<'a> {

@@ -1,4 +1,4 @@
-//! The inner loops, written once over [`Lanes`](super::lanes::Lanes) and compiled for every
+//! The inner loops, written once over [`Lanes`] and compiled for every
 //! instruction set.
 //!
 //! [`rows`] says how a stored row becomes lanes, [`product`] multiplies rows with activations,
@@ -10,8 +10,7 @@ pub(super) mod pointwise;
 pub(super) mod product;
 pub(super) mod rows;
 
-use super::isa::Kernel;
-use super::lanes::{LANES, Lanes};
+use crate::simd::{Kernel, LANES, Lanes};
 
 /// The inner product of two rows of equal length.
 ///
@@ -48,8 +47,8 @@ impl Kernel for Dot<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::isa::Isa;
     use super::*;
+    use crate::simd::Isa;
 
     proptest! {
         #[test]

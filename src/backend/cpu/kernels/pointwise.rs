@@ -1,7 +1,6 @@
 //! What works element by element and is worth vectors: activations with an exponential.
 
-use super::super::isa::Kernel;
-use super::super::lanes::{LANES, Lanes};
+use crate::simd::{Kernel, LANES, Lanes};
 
 /// `gate / (1 + exp(-gate)) · up`, in place.
 pub(in super::super) struct SiluGate<'a> {

@@ -3,9 +3,8 @@
 //! Every single product is [`dot`](super::dot) of the unpacked row and the activations, to the
 //! bit. Working on several at once only saves loading and unpacking the same thing again.
 
-use super::super::isa::Kernel;
-use super::super::lanes::{LANES, Lanes};
 use super::rows::Row;
+use crate::simd::{Kernel, LANES, Lanes};
 
 /// Weight rows of a tile.
 pub(in super::super) const TILE_ROWS: usize = 4;
@@ -72,6 +71,10 @@ fn tile<L: Lanes, R: Row, const M: usize>(
     let mut group = 0;
     while start < count {
         let shared: [[L; 2]; TILE_ROWS] = std::array::from_fn(|r| rows[r].group(group));
+        #[expect(
+            clippy::needless_range_loop,
+            reason = "the index is that of a block in weights and activations alike"
+        )]
         for block in start..(start + blocks_per_group).min(count) {
             let x: [L; M] = std::array::from_fn(|m| L::load(&blocks[m][block]));
             for r in 0..TILE_ROWS {

@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use super::super::lanes::{LANES, Lanes};
+use crate::simd::{LANES, Lanes};
 
 /// A stored floating-point type.
 pub(in super::super) trait Stored: Copy + Send + Sync + 'static {

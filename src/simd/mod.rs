@@ -1,21 +1,24 @@
 //! Sixteen f32 lanes, in every instruction set the same.
 //!
-//! A kernel is written once over [`Lanes`] and compiled for each instruction set. All of them
-//! compute the same operations in the same order, each correctly rounded, so a result has the
-//! same bits on every processor. This file knows arithmetic; what a kernel is for, and which
-//! instruction set runs it, stands in `kernels` and `isa`.
+//! A [`Kernel`] is written once over [`Lanes`] and compiled for each instruction set ([`Isa`]).
+//! All of them compute the same operations in the same order, each correctly rounded, so a result
+//! has the same bits on every processor. This module knows arithmetic; what a kernel is for is
+//! its caller's business.
 
 #[cfg(target_arch = "x86_64")]
-pub(super) mod avx2;
+mod avx2;
 #[cfg(target_arch = "x86_64")]
-pub(super) mod avx512;
-pub(super) mod portable;
+mod avx512;
+mod isa;
+mod portable;
+
+pub use isa::{Isa, Kernel};
 
 /// Lanes of every vector, on every machine.
-pub(super) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// A vector of sixteen f32.
-pub(super) trait Lanes: Copy {
+pub trait Lanes: Copy {
     /// The same value in all lanes.
     fn splat(value: f32) -> Self;
     /// Lane `i` is element `i`.
@@ -38,6 +41,8 @@ pub(super) trait Lanes: Copy {
     fn min(self, other: Self) -> Self;
     /// The nearest whole number, ties to even.
     fn round(self) -> Self;
+    /// The greatest whole number that is not greater.
+    fn floor(self) -> Self;
     /// `2^n` for whole numbers from -126 to 127.
     fn exp2_whole(self) -> Self;
     /// Sixteen f32 elements, little-endian.
@@ -107,7 +112,6 @@ pub(super) trait Lanes: Copy {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::isa::{Isa, Kernel};
     use super::*;
 
     /// Every operation of the trait on the same input, as bits.
@@ -137,6 +141,7 @@ mod tests {
                 a.max(b),
                 a.min(b),
                 a.round(),
+                a.floor(),
                 a.round()
                     .max(L::splat(-126.0))
                     .min(L::splat(127.0))

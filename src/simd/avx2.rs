@@ -13,7 +13,7 @@ use super::{LANES, Lanes};
 /// where the processor reports all of them. Loads and stores go through references to arrays of
 /// exactly the size that the instructions touch, and have no demand on alignment.
 #[derive(Clone, Copy)]
-pub(in crate::backend::cpu) struct Avx2(__m256, __m256);
+pub(super) struct Avx2(__m256, __m256);
 
 impl Avx2 {
     #[inline(always)]
@@ -112,6 +112,12 @@ impl Lanes for Avx2 {
         self.map(|a| unsafe {
             _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
         })
+    }
+
+    #[inline(always)]
+    fn floor(self) -> Self {
+        // SAFETY: see the type.
+        self.map(|a| unsafe { _mm256_floor_ps(a) })
     }
 
     #[inline(always)]

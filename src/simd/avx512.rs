@@ -14,7 +14,7 @@ use super::{LANES, Lanes};
 /// through references to arrays of exactly the size that the instruction touches, and have no
 /// demand on alignment.
 #[derive(Clone, Copy)]
-pub(in crate::backend::cpu) struct Avx512(__m512);
+pub(super) struct Avx512(__m512);
 
 /// Lanes 8 to 15.
 const UPPER: __mmask16 = 0xff00;
@@ -87,6 +87,14 @@ impl Lanes for Avx512 {
         // SAFETY: see the type.
         Self(unsafe {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
+        })
+    }
+
+    #[inline(always)]
+    fn floor(self) -> Self {
+        // SAFETY: see the type.
+        Self(unsafe {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0)
         })
     }
 

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::lanes::Lanes;
-use super::lanes::portable::Portable;
+use super::Lanes;
+use super::portable::Portable;
 
 /// A computation written over [`Lanes`].
-pub(super) trait Kernel {
+pub trait Kernel {
     /// What it returns.
     type Output;
 
@@ -61,7 +61,7 @@ impl Isa {
 
     /// Runs a kernel, compiled for this instruction set.
     #[inline]
-    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             Self::Portable => kernel.run::<Portable>(),
             #[cfg(target_arch = "x86_64")]
@@ -105,7 +105,7 @@ fn has_avx512() -> bool {
     reason = "code for a feature is unsafe to enter without it"
 )]
 mod x86 {
-    use super::super::lanes::{avx2::Avx2, avx512::Avx512};
+    use super::super::{avx2::Avx2, avx512::Avx512};
     use super::{Kernel, has_avx2, has_avx512};
 
     pub(super) fn avx2<K: Kernel>(kernel: K) -> K::Output {

@@ -5,7 +5,7 @@ use super::{LANES, Lanes};
 
 /// Lanes in an array.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::backend::cpu) struct Portable([f32; LANES]);
+pub(super) struct Portable([f32; LANES]);
 
 impl Portable {
     #[inline(always)]
@@ -70,6 +70,11 @@ impl Lanes for Portable {
     #[inline(always)]
     fn round(self) -> Self {
         Self(self.0.map(f32::round_ties_even))
+    }
+
+    #[inline(always)]
+    fn floor(self) -> Self {
+        Self(self.0.map(f32::floor))
     }
 
     #[inline(always)]
