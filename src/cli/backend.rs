@@ -1,17 +1,26 @@
-//! `--backend`: who computes.
+//! `--backend`, `--threads` and `--isa`: who computes, and with what.
 
 use clap::{Args, ValueEnum};
 
 use super::exit::Explained;
 use crate::backend::BackendKind;
+use crate::engine::EngineOptions;
+use crate::simd::Isa;
 
-/// The flag, and its default.
+/// The flags, and their defaults.
 #[derive(Debug, Clone, Args)]
-pub(super) struct BackendFlag {
+pub(super) struct BackendFlags {
     /// Who computes; mlx needs a build with that feature, where it is the default on macOS
     /// [default: cpu]
     #[arg(long, value_name = "NAME")]
     backend: Option<Name>,
+    /// Threads of the cpu backend [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Vector instructions of the cpu backend: portable, avx2 or avx512; changes the speed and no
+    /// bit of an answer [default: the best there is]
+    #[arg(long, value_name = "NAME", value_parser = isa)]
+    isa: Option<Isa>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -20,15 +29,27 @@ enum Name {
     Mlx,
 }
 
-impl BackendFlag {
-    /// The backend, if this build has it.
-    pub(super) fn kind(&self) -> anyhow::Result<BackendKind> {
-        let kind = match self.backend {
+impl BackendFlags {
+    /// The engine's options, if this build has the backend.
+    pub(super) fn options(&self) -> anyhow::Result<EngineOptions> {
+        let backend = match self.backend {
             None => BackendKind::default(),
             Some(Name::Cpu) => BackendKind::Cpu,
             Some(Name::Mlx) => BackendKind::Mlx,
         };
-        kind.check().map_err(Explained::usage)?;
-        Ok(kind)
+        backend.check().map_err(Explained::usage)?;
+        let threads = self.threads.unwrap_or_else(super::available_threads);
+        Ok(EngineOptions {
+            backend,
+            isa: self.isa.unwrap_or_else(Isa::best),
+            ..EngineOptions::with_threads(threads)
+        })
     }
+}
+
+fn isa(name: &str) -> Result<Isa, String> {
+    Isa::parse(name).ok_or_else(|| {
+        let here: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
+        format!("this machine has {}", here.join(", "))
+    })
 }

@@ -8,12 +8,12 @@ use anstream::eprintln as note;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::backend::BackendFlag;
+use super::backend::BackendFlags;
 use super::chat;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
 use super::{models, style};
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::Engine;
 use crate::generation::{Event, EventKind, GenerateRequest, Message, Prompt, Role, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopVerdict, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;
@@ -50,11 +50,8 @@ pub(super) struct Generate {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Threads for matrix products [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
     #[command(flatten)]
-    backend: BackendFlag,
+    backend: BackendFlags,
     #[command(flatten)]
     sampling: SamplingFlags,
 }
@@ -101,11 +98,7 @@ impl Generate {
         let request = self.request()?;
         let before = Instant::now();
         let name = models::find(&self.model)?;
-        let threads = self.threads.unwrap_or_else(super::available_threads);
-        let options = EngineOptions {
-            backend: self.backend.kind()?,
-            ..EngineOptions::with_threads(threads)
-        };
+        let options = self.backend.options()?;
         let engine = Engine::load(&name, &options).map_err(Explained::target)?;
         let loading = before.elapsed();
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::backend::BackendFlag;
+use super::backend::BackendFlags;
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
-use super::{available_threads, models, paths, provenance, sampling, summary};
+use super::{models, paths, provenance, sampling, summary};
 use crate::backend::BackendKind;
 use crate::engine::{Engine, EngineOptions};
 use crate::generation::Semantics;
@@ -44,11 +44,8 @@ pub(super) struct Run {
     /// Where the folder of this run is made
     #[arg(long, value_name = "DIR", default_value = "reports")]
     report: PathBuf,
-    /// Threads for matrix products [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
     #[command(flatten)]
-    backend: BackendFlag,
+    backend: BackendFlags,
     /// List the selected cases and run nothing
     #[arg(long)]
     list: bool,
@@ -78,11 +75,7 @@ impl Run {
         if self.list {
             return summary::list(&cases).map(|()| Exit::Passed);
         }
-        let threads = self.threads.unwrap_or_else(available_threads);
-        let options = EngineOptions {
-            backend: self.backend.kind()?,
-            ..EngineOptions::with_threads(threads)
-        };
+        let options = self.backend.options()?;
         let (targets, models) = load(&cases, &options)?;
         let folder = paths::new_run_folder(&self.report)?;
         let variables = sampling::environment_as_text();
@@ -91,7 +84,7 @@ impl Run {
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,
-            &provenance::collect(threads, set, variables, models.clone()),
+            &provenance::collect(options.threads, set, variables, models.clone()),
         )?;
 
         let mut progress = Progress::start(&cases, &models);

@@ -88,7 +88,7 @@ impl Engine {
         match options.backend {
             #[cfg(feature = "mlx")]
             BackendKind::Mlx => start(move || Ok((files, Mlx::new()?, options))),
-            _ => start(move || Ok((files, Cpu::new(options.threads)?, options))),
+            _ => start(move || Ok((files, Cpu::with_isa(options.threads, options.isa)?, options))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! How an engine uses its machine. On the cpu backend none of it changes an answer.
 
 use crate::backend::BackendKind;
+use crate::simd::Isa;
 
 /// Resources of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct EngineOptions {
     pub backend: BackendKind,
     /// Threads for matrix products, at least 1. The mlx backend has its own.
     pub threads: usize,
+    /// Vector instructions of the cpu backend.
+    pub isa: Isa,
     /// Most prompt tokens computed in one step, at least 1; between steps other requests decode,
     /// and the engine sees that a reader has gone.
     pub prefill_chunk: usize,
@@ -34,6 +37,7 @@ impl Default for EngineOptions {
         Self {
             backend: BackendKind::default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            isa: Isa::best(),
             prefill_chunk: 512,
             max_batch: 64,
             prefix_cache_bytes: 256 << 20,

@@ -5,6 +5,7 @@ use loopwatch::backend::BackendKind;
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{Event, GenerateRequest, Prompt, SamplingSettings, Token, Transcript};
 use loopwatch::model::ModelRef;
+use loopwatch::simd::Isa;
 use rstest::rstest;
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens");
@@ -57,6 +58,7 @@ fn plain() -> EngineOptions {
         // The promise is the cpu backend's.
         backend: BackendKind::Cpu,
         threads: 1,
+        isa: Isa::best(),
         prefill_chunk: usize::MAX,
         max_batch: 1,
         prefix_cache_bytes: 0,
@@ -122,6 +124,22 @@ fn nothing_but_the_request_decides_the_bits(#[case] options: EngineOptions) {
         assert_eq!(bits(&together(&engine)), reference, "{model}");
         // Again, with whatever this engine remembers now.
         assert_eq!(bits(&one_by_one(&engine)), reference, "{model}");
+    }
+}
+
+/// Without vector instructions a fused operation is a function call, so the largest model is left
+/// to the others.
+#[test]
+fn the_instruction_set_does_not_decide_the_bits() {
+    for model in models() {
+        let reference = bits(&one_by_one(&engine(&model, plain())));
+        for isa in Isa::available() {
+            if isa == Isa::Portable && model.starts_with("builtin:") {
+                continue;
+            }
+            let engine = engine(&model, EngineOptions { isa, ..plain() });
+            assert_eq!(bits(&one_by_one(&engine)), reference, "{model}, {isa}");
+        }
     }
 }
 
