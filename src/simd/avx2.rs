@@ -15,6 +15,22 @@ use super::{LANES, Lanes};
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256, __m256);
 
+/// The sum of eight lanes, added pairwise: `i` and `i + 4`, then `i + 2`, then the last two.
+///
+/// SAFETY: to be called with AVX2 only.
+#[inline(always)]
+pub(super) unsafe fn sum_eight(lanes: __m256) -> f32 {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        let four = _mm_add_ps(
+            _mm256_castps256_ps128(lanes),
+            _mm256_extractf128_ps::<1>(lanes),
+        );
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
+
 impl Avx2 {
     #[inline(always)]
     fn map(self, f: impl Fn(__m256) -> __m256) -> Self {
@@ -112,6 +128,15 @@ impl Lanes for Avx2 {
         self.map(|a| unsafe {
             _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
         })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see the type.
+        unsafe {
+            let eight = _mm256_add_ps(self.0, self.1);
+            sum_eight(eight)
+        }
     }
 
     #[inline(always)]

@@ -4,20 +4,18 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::sum_eight;
 use super::{LANES, Lanes};
 
 /// Lanes in a 512-bit register.
 ///
 /// SAFETY (of every block below): values of this type come into being only inside `Isa::run`,
 /// which compiles kernels for this type with the features avx512f, avx512bw, avx512dq, avx512vl,
-/// fma and f16c, and runs them only where the processor reports all of them. Loads and stores go
+/// avx512vbmi, avx2, fma and f16c, and runs them only where the processor reports all of them. Loads and stores go
 /// through references to arrays of exactly the size that the instruction touches, and have no
 /// demand on alignment.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(__m512);
-
-/// Lanes 8 to 15.
-const UPPER: __mmask16 = 0xff00;
 
 impl Lanes for Avx512 {
     #[inline(always)]
@@ -91,6 +89,16 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see the type.
+        unsafe {
+            let lower = _mm512_castps512_ps256(self.0);
+            let eight = _mm256_add_ps(lower, _mm512_extractf32x8_ps::<1>(self.0));
+            sum_eight(eight)
+        }
+    }
+
+    #[inline(always)]
     fn floor(self) -> Self {
         // SAFETY: see the type.
         Self(unsafe {
@@ -145,16 +153,15 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self {
-        let [a, b, c, d, e, f, g, h] = *codes;
-        let lower = i32::from_le_bytes([a, b, c, d]);
-        let upper = i32::from_le_bytes([e, f, g, h]);
+        let codes = i64::from_le_bytes(*codes);
         // SAFETY: see the type.
         Self(unsafe {
-            // Lane i shifts its code to the bottom; the look-up reads only the lowest four bits.
-            let shifts =
-                _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
-            let words = _mm512_mask_set1_epi32(_mm512_set1_epi32(lower), UPPER, upper);
-            _mm512_permutexvar_ps(_mm512_srlv_epi32(words, shifts), table.0)
+            // The lowest byte of lane i becomes the eight bits from bit 4·i on; the look-up reads
+            // only the lowest four bits of a lane.
+            let bits =
+                _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
+            let codes = _mm512_multishift_epi64_epi8(bits, _mm512_set1_epi64(codes));
+            _mm512_permutexvar_ps(codes, table.0)
         })
     }
 }

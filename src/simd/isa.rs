@@ -23,7 +23,7 @@ pub enum Isa {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// AVX-512 F, BW, DQ, VL and VBMI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -97,6 +97,7 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vbmi")
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -119,7 +120,7 @@ mod x86 {
     }
 
     pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma,f16c")]
         fn compiled<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Avx512>()
         }

@@ -70,18 +70,7 @@ pub trait Lanes: Copy {
     }
 
     /// The sum of all lanes, added pairwise: lane `i` and lane `i + 8`, then `i + 4`, and so on.
-    #[inline(always)]
-    fn sum(self) -> f32 {
-        let mut lanes = self.store();
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
-            width /= 2;
-        }
-        lanes[0]
-    }
+    fn sum(self) -> f32;
 
     /// `exp(self)`, within two units in the last place; clamped where f32 has no normal number.
     ///

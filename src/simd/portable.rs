@@ -73,6 +73,19 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn sum(self) -> f32 {
+        let mut lanes = self.0;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
     fn floor(self) -> Self {
         Self(self.0.map(f32::floor))
     }

@@ -90,9 +90,20 @@ impl Affine {
         self.element
     }
 
+    /// All rows, for the kernels: a row of it is found without asking where the bytes are.
+    pub(super) fn rows(&self, cols: usize) -> Rows<'_> {
+        Rows {
+            packed: self.packed.bytes(),
+            scales: self.scales.bytes(),
+            biases: self.biases.bytes(),
+            row_bytes: self.row_bytes,
+            parameter_bytes: cols / self.group_size * self.element.size(),
+        }
+    }
+
     /// Writes row `row` as f32.
     pub(super) fn row_into(&self, row: usize, out: &mut [f32]) {
-        let (packed, scales, biases) = self.row(row, out.len());
+        let (packed, scales, biases) = self.rows(out.len()).row(row);
         let parameters = (self.element.decode(scales).into_iter()).zip(self.element.decode(biases));
         for ((out, packed), (scale, bias)) in out
             .chunks_exact_mut(self.group_size)
@@ -102,10 +113,23 @@ impl Affine {
             (self.unpack)(packed, scale, bias, out);
         }
     }
+}
 
-    /// Row `row` of four-bit elements, for the kernels.
-    pub(super) fn row4<E>(&self, row: usize, cols: usize) -> Affine4<'_, E> {
-        let (packed, scales, biases) = self.row(row, cols);
+/// The bytes of all rows of a packed matrix.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    packed: &'a [u8],
+    scales: &'a [u8],
+    biases: &'a [u8],
+    row_bytes: usize,
+    /// Bytes of a row's scales, and of its biases.
+    parameter_bytes: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Row `row` of four-bit elements.
+    pub(super) fn row4<E>(&self, row: usize) -> Affine4<'a, E> {
+        let (packed, scales, biases) = self.row(row);
         Affine4 {
             packed,
             scales,
@@ -114,9 +138,9 @@ impl Affine {
         }
     }
 
-    /// Row `row` of eight-bit elements, for the kernels.
-    pub(super) fn row8<E>(&self, row: usize, cols: usize) -> Affine8<'_, E> {
-        let (packed, scales, biases) = self.row(row, cols);
+    /// Row `row` of eight-bit elements.
+    pub(super) fn row8<E>(&self, row: usize) -> Affine8<'a, E> {
+        let (packed, scales, biases) = self.row(row);
         Affine8 {
             packed,
             scales,
@@ -126,12 +150,11 @@ impl Affine {
     }
 
     /// Packed elements, scales and biases of one row.
-    fn row(&self, row: usize, cols: usize) -> (&[u8], &[u8], &[u8]) {
-        let parameters = cols / self.group_size * self.element.size();
+    fn row(&self, row: usize) -> (&'a [u8], &'a [u8], &'a [u8]) {
         (
-            &self.packed.bytes()[row * self.row_bytes..][..self.row_bytes],
-            &self.scales.bytes()[row * parameters..][..parameters],
-            &self.biases.bytes()[row * parameters..][..parameters],
+            &self.packed[row * self.row_bytes..][..self.row_bytes],
+            &self.scales[row * self.parameter_bytes..][..self.parameter_bytes],
+            &self.biases[row * self.parameter_bytes..][..self.parameter_bytes],
         )
     }
 }

@@ -108,11 +108,17 @@ impl Layer {
         self.positions
     }
 
-    /// The keys and values of each block, in order: `[positions of the block, width]` each.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
-        self.blocks
-            .iter()
-            .map(|block| (block.keys.as_slice(), block.values.as_slice()))
+    /// The blocks from the one that holds `position` on, in order: the first position of each,
+    /// its keys and its values, `[positions of the block, width]`.
+    pub(super) fn blocks_from(
+        &self,
+        position: usize,
+    ) -> impl Iterator<Item = (usize, &[f32], &[f32])> {
+        let blocks = self.blocks.iter().enumerate().skip(position / BLOCK);
+        blocks.map(|(index, block)| {
+            let (keys, values) = (block.keys.as_slice(), block.values.as_slice());
+            (index * BLOCK, keys, values)
+        })
     }
 }
 
@@ -144,7 +150,8 @@ mod tests {
 
     fn keys(cache: &KvCache) -> Vec<f32> {
         let layer = cache.layer(0).expect("one layer");
-        layer.blocks().flat_map(|(keys, _)| keys.to_vec()).collect()
+        let blocks = layer.blocks_from(0);
+        blocks.flat_map(|(_, keys, _)| keys.to_vec()).collect()
     }
 
     proptest! {

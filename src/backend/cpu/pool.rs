@@ -11,8 +11,11 @@ use std::thread::{self, JoinHandle, Thread};
 
 use super::BackendError;
 
-/// How often a waiting thread looks before it sleeps (workers) or lets others run (the caller).
-const SPINS: usize = 4_000;
+/// How often a worker looks for new work before it sleeps: a few hundred microseconds, so that it
+/// stays awake while a token is sampled. The caller has to wait for a sleeping one to wake up.
+const LOOKS_BEFORE_SLEEP: usize = 20_000;
+/// How often the caller looks whether all are done before it lets others run.
+const LOOKS_BEFORE_YIELD: usize = 4_000;
 
 /// A fixed number of threads, of which the calling thread is one.
 pub(super) struct Pool {
@@ -144,7 +147,7 @@ impl Pool {
         let mut spins = 0;
         while shared.active.load(Ordering::Acquire) > 0 {
             spins += 1;
-            if spins % SPINS == 0 {
+            if spins % LOOKS_BEFORE_YIELD == 0 {
                 thread::yield_now();
             }
             std::hint::spin_loop();
@@ -188,7 +191,7 @@ impl Shared {
 
     fn wait_for_new(&self, seen: usize) -> usize {
         loop {
-            for _ in 0..SPINS {
+            for _ in 0..LOOKS_BEFORE_SLEEP {
                 let epoch = self.epoch.load(Ordering::Acquire);
                 if epoch != seen {
                     return epoch;

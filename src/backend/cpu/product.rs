@@ -13,8 +13,9 @@ use crate::simd::LANES;
 const ROWS_PER_TASK: usize = 32;
 /// Tasks of a large matrix, so that threads of unequal speed end together.
 const MOST_TASKS: usize = 64;
-/// Multiplications below which a product is not worth a second thread.
-const PARALLEL_FROM: usize = 1 << 14;
+/// Multiplications below which a product is not worth a second thread: about three microseconds
+/// of work, where a hand-off costs one.
+const PARALLEL_FROM: usize = 1 << 16;
 /// Unpacked weights that are used again for many activation rows; half of a small L2 cache.
 const UNPACKED_ELEMENTS: usize = 64 << 10;
 
@@ -73,8 +74,8 @@ impl Part<'_> {
     fn multiply(self, matrix: &Matrix, out: &mut [f32]) {
         match matrix.storage() {
             Storage::Dense { element, data } => {
-                let bytes = self.width * element.size();
-                let row = |row: usize| &data.bytes()[row * bytes..][..bytes];
+                let (elements, bytes) = (data.bytes(), self.width * element.size());
+                let row = |row: usize| &elements[row * bytes..][..bytes];
                 match element {
                     Element::F32 => self.tiles(self.width, |r| Dense::<F32>::new(row(r)), out),
                     Element::F16 => self.tiles(self.width, |r| Dense::<F16>::new(row(r)), out),
@@ -97,10 +98,10 @@ impl Part<'_> {
     }
 
     fn affine<E: Stored>(self, matrix: &Matrix, affine: &Affine, out: &mut [f32]) {
-        let group = affine.group_size();
+        let (group, rows) = (affine.group_size(), affine.rows(self.width));
         match affine.bits() {
-            4 => self.tiles(group, |r| affine.row4::<E>(r, self.width), out),
-            8 => self.tiles(group, |r| affine.row8::<E>(r, self.width), out),
+            4 => self.tiles(group, |r| rows.row4::<E>(r), out),
+            8 => self.tiles(group, |r| rows.row8::<E>(r), out),
             _ => self.unpacked_by_reference(matrix, out),
         }
     }

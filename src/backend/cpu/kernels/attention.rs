@@ -35,13 +35,14 @@ impl Kernel for Head<'_> {
             .window
             .map_or(0, |window| self.visible.saturating_sub(window));
 
-        let keys = self
-            .layer
-            .blocks()
-            .flat_map(|(keys, _)| keys.chunks_exact(width));
         let mut scores = Vec::with_capacity(self.visible - hidden);
-        for key in keys.take(self.visible).skip(hidden) {
-            scores.push(dot::<L>(self.query, &key[own.clone()]) * shape.scale);
+        for (first, keys, _) in self.layer.blocks_from(hidden) {
+            let seen = keys
+                .chunks_exact(width)
+                .take(self.visible.saturating_sub(first));
+            for key in seen.skip(hidden.saturating_sub(first)) {
+                scores.push(dot::<L>(self.query, &key[own.clone()]) * shape.scale);
+            }
         }
         if let Some(cap) = shape.softcap {
             for score in &mut scores {
@@ -50,12 +51,21 @@ impl Kernel for Head<'_> {
         }
         softmax::<L>(&mut scores);
 
-        let values = self
-            .layer
-            .blocks()
-            .flat_map(|(_, values)| values.chunks_exact(width));
-        for (value, weight) in values.skip(hidden).zip(&scores) {
-            accumulate::<L>(self.out, &value[own.clone()], *weight);
+        let mix = Mix {
+            layer: self.layer,
+            width,
+            hidden,
+            weights: &scores,
+        };
+        let mut done = 0;
+        while done < self.out.len() {
+            let (at, out) = (offset + done, &mut self.out[done..]);
+            done += match out.len() / LANES {
+                0 => mix.rest(at, out),
+                1 => mix.blocks::<L, 1>(at, out),
+                2 | 3 => mix.blocks::<L, 2>(at, out),
+                _ => mix.blocks::<L, 4>(at, out),
+            };
         }
     }
 }
@@ -84,16 +94,58 @@ fn softmax<L: Lanes>(scores: &mut [f32]) {
     }
 }
 
-/// `out + weight · value`, fused.
-#[inline(always)]
-fn accumulate<L: Lanes>(out: &mut [f32], value: &[f32], weight: f32) {
-    let (outs, outs_rest) = out.as_chunks_mut::<LANES>();
-    let (values, values_rest) = value.as_chunks::<LANES>();
-    let weights = L::splat(weight);
-    for (out, value) in outs.iter_mut().zip(values) {
-        *out = weights.fma(L::load(value), L::load(out)).store();
+/// The sum of values, each times its weight, fused and in the order of positions.
+struct Mix<'a> {
+    layer: &'a Layer,
+    /// Elements of a position.
+    width: usize,
+    /// Positions before the first weight's.
+    hidden: usize,
+    weights: &'a [f32],
+}
+
+impl Mix<'_> {
+    /// Calls `take` with each weight and its position's elements from `at` on.
+    #[inline(always)]
+    fn for_each(&self, at: usize, mut take: impl FnMut(f32, &[f32])) {
+        let mut weights = self.weights;
+        for (first, _, values) in self.layer.blocks_from(self.hidden) {
+            let skipped = self.hidden.saturating_sub(first);
+            let values = values.chunks_exact(self.width).skip(skipped);
+            let mut taken = 0;
+            for (value, weight) in values.zip(weights) {
+                take(*weight, &value[at..]);
+                taken += 1;
+            }
+            weights = &weights[taken..];
+        }
     }
-    for (out, value) in outs_rest.iter_mut().zip(values_rest) {
-        *out = weight.mul_add(*value, *out);
+
+    /// Sums `N` vectors of elements in registers; returns how many elements that is.
+    #[inline(always)]
+    fn blocks<L: Lanes, const N: usize>(&self, at: usize, out: &mut [f32]) -> usize {
+        let mut sums = [L::splat(0.0); N];
+        self.for_each(at, |weight, value| {
+            let weight = L::splat(weight);
+            for (sum, value) in sums.iter_mut().zip(value.as_chunks::<LANES>().0) {
+                *sum = weight.fma(L::load(value), *sum);
+            }
+        });
+        for (out, sum) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+            *out = sum.store();
+        }
+        N * LANES
+    }
+
+    /// Sums what is left, fewer elements than a vector has.
+    #[inline(always)]
+    fn rest(&self, at: usize, out: &mut [f32]) -> usize {
+        out.fill(0.0);
+        self.for_each(at, |weight, value| {
+            for (out, value) in out.iter_mut().zip(value) {
+                *out = weight.mul_add(*value, *out);
+            }
+        });
+        out.len()
     }
 }
