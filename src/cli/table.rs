@@ -23,7 +23,7 @@ impl Table {
     /// The headings.
     pub(super) fn head(&self) -> String {
         format!(
-            "{BOLD}{:<8} {:<width$} {:>6} {:>9} {:>10}  {:<24} control{RESET}",
+            "{BOLD}{:<8} {:<width$} {:>6} {:>9} {:>11}  {:<24} control{RESET}",
             "verdict",
             "case",
             "tokens",
@@ -51,7 +51,7 @@ impl Table {
         let found = loop_of(&case.run);
         let loop_colour = if found == "–" { DIM } else { LOOP };
         format!(
-            "{colour}{word:<8}{RESET} {:<width$} {:>6} {:>9} {:>10}  {loop_colour}{found:<24}{RESET} {}",
+            "{colour}{word:<8}{RESET} {:<width$} {:>6} {:>9} {:>11}  {loop_colour}{found:<24}{RESET} {}",
             case.id,
             case.run.conversation.output_tokens(),
             style::milliseconds(timings.first().and_then(|timings| timings.ttft_us)),
