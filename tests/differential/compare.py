@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any, Iterator
@@ -144,7 +145,7 @@ def cases(seed: int) -> Iterator[Case]:
     for number, (architecture, sampler, _) in enumerate(combinations):
         packing = packings[number % len(packings)]
         config, scales = ARCHITECTURES[architecture]
-        # Without an end token, since loopwatch's own profile never penalises one.
+        # Without an end token, so that every run has all its tokens.
         config = {k: v for k, v in config.items() if k != "eos_token_id"}
         case_seed = 1000 * seed + number
         spec = Spec(
@@ -157,16 +158,20 @@ def cases(seed: int) -> Iterator[Case]:
         rng = np.random.default_rng([7, case_seed])
         prompt = rng.integers(0, config["vocab_size"], rng.integers(1, 60)).tolist()
         label = "plain" if sampler == "greedy" else sampler
-        run = Run("prompt", prompt, label, "generated", SAMPLERS[sampler])
+        run = Run("prompt", prompt, label, "prompt+generated", SAMPLERS[sampler])
         yield Case(f"{architecture}/{packing}/{sampler}/{case_seed}", spec, run)
 
 
 def loopwatch(binary: str, folder: Path, run: Run) -> Json:
-    """Generate with loopwatch's own sampling flags."""
+    """Generate with loopwatch, which is asked to sample as this version of mlx-lm does."""
     sampling = run.full_sampling()
+    # mlx-lm's processors get one window for all three penalties here.
+    for penalty in ("presence", "frequency"):
+        sampling[f"{penalty}_context_size"] = sampling["repetition_context_size"]
     command = [binary, "generate", "--json", "--model", str(folder)]
     command += ["--prompt-ids", ",".join(map(str, run.prompt_ids))]
     command += ["--max-tokens", str(TOKENS)]
+    command += ["--semantics", f"mlx-lm-{version('mlx-lm')}"]
     for token, bias in sampling.pop("logit_bias").items():
         command += ["--logit-bias", f"{token}={bias}"]
     for field, value in sampling.items():
