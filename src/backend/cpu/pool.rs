@@ -123,7 +123,7 @@ impl Pool {
     }
 
     fn run(&self, work: &(dyn Fn() + Sync)) {
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Ok(turn) = self.turn.try_lock() else {
             // Somebody else uses the threads: the caller does all of it alone.
             work();
             return;
@@ -153,6 +153,8 @@ impl Pool {
             std::hint::spin_loop();
         }
         shared.set_work(None);
+        // Before a panic goes on: it would poison the lock, and later work be done by one thread.
+        drop(turn);
         if let Err(panic) = own {
             std::panic::resume_unwind(panic);
         }
@@ -268,6 +270,7 @@ mod tests {
                 pool.for_each(8, |index| assert!(index != 5));
             }));
             assert!(outcome.is_err());
+            assert!(!pool.turn.is_poisoned(), "the threads are lost");
             let count = AtomicUsize::new(0);
             pool.for_each(8, |_| {
                 count.fetch_add(1, Ordering::Relaxed);
