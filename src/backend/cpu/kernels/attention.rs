@@ -2,7 +2,7 @@
 
 use super::super::kv_cache::Layer;
 use super::super::{AttentionShape, pointwise};
-use super::dot;
+use super::lanes;
 use crate::simd::Kernel;
 use crate::simd::{LANES, Lanes};
 
@@ -37,11 +37,16 @@ impl Kernel for Head<'_> {
 
         let mut scores = Vec::with_capacity(self.visible - hidden);
         for (first, keys, _) in self.layer.blocks_from(hidden) {
-            let seen = keys
-                .chunks_exact(width)
-                .take(self.visible.saturating_sub(first));
-            for key in seen.skip(hidden.saturating_sub(first)) {
-                scores.push(dot::<L>(self.query, &key[own.clone()]) * shape.scale);
+            let from = hidden.saturating_sub(first);
+            let to = (self.visible.saturating_sub(first)).min(keys.len() / width);
+            let key = |position: usize| &keys[position * width..][own.clone()];
+            for start in (from..to).step_by(LANES) {
+                // Where there are fewer than sixteen, the last is computed again and thrown away.
+                let products = std::array::from_fn(|i| {
+                    lanes::<L>(self.query, key((start + i).min(to - 1)))
+                });
+                let products = L::sums(products).mul(L::splat(shape.scale)).store();
+                scores.extend_from_slice(&products[..LANES.min(to - start)]);
             }
         }
         if let Some(cap) = shape.softcap {

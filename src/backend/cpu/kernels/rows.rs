@@ -5,12 +5,11 @@
 
 use std::marker::PhantomData;
 
-use crate::simd::{LANES, Lanes};
+use crate::backend::Element;
+use crate::simd::{Kernel, LANES, Lanes};
 
 /// A stored floating-point type.
 pub(in super::super) trait Stored: Copy + Send + Sync + 'static {
-    /// Element `index`, in all lanes.
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L;
     /// Elements `16 · block ..`, one per lane.
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L;
     /// The elements behind the last whole block.
@@ -29,50 +28,34 @@ pub(in super::super) struct Bf16;
 
 impl Stored for F32 {
     #[inline(always)]
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L {
-        L::splat(f32::from_le_bytes(bytes.as_chunks::<4>().0[index]))
-    }
-
-    #[inline(always)]
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L {
         L::from_f32(&bytes.as_chunks::<{ 4 * LANES }>().0[block])
     }
 
     fn rest(bytes: &[u8]) -> Vec<f32> {
-        crate::backend::Element::F32.decode(bytes.as_chunks::<{ 4 * LANES }>().1)
+        Element::F32.decode(bytes.as_chunks::<{ 4 * LANES }>().1)
     }
 }
 
 impl Stored for F16 {
-    #[inline(always)]
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L {
-        L::splat_f16(u16::from_le_bytes(bytes.as_chunks::<2>().0[index]))
-    }
-
     #[inline(always)]
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L {
         L::from_f16(&bytes.as_chunks::<{ 2 * LANES }>().0[block])
     }
 
     fn rest(bytes: &[u8]) -> Vec<f32> {
-        crate::backend::Element::F16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
+        Element::F16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
     }
 }
 
 impl Stored for Bf16 {
-    #[inline(always)]
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L {
-        let bits = u16::from_le_bytes(bytes.as_chunks::<2>().0[index]);
-        L::splat(f32::from_bits(u32::from(bits) << 16))
-    }
-
     #[inline(always)]
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L {
         L::from_bf16(&bytes.as_chunks::<{ 2 * LANES }>().0[block])
     }
 
     fn rest(bytes: &[u8]) -> Vec<f32> {
-        crate::backend::Element::Bf16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
+        Element::Bf16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
     }
 }
 
@@ -119,17 +102,15 @@ impl<E: Stored> Row for Dense<'_, E> {
     }
 }
 
-/// Sixteen equidistant values per group: affine quantisation with four bits.
+/// Affine quantisation with four or eight bits.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Affine4<'a, E> {
-    /// Two elements per byte.
-    pub(in super::super) packed: &'a [u8],
+pub(in super::super) struct Packed<'a, const BITS: usize> {
+    /// As many bits for each element.
+    pub(in super::super) codes: &'a [u8],
     /// One per group.
-    pub(in super::super) scales: &'a [u8],
+    pub(in super::super) scales: &'a [f32],
     /// One per group.
-    pub(in super::super) biases: &'a [u8],
-    /// The type of scales and biases.
-    pub(in super::super) element: PhantomData<E>,
+    pub(in super::super) biases: &'a [f32],
 }
 
 /// The numbers that four bits can stand for.
@@ -137,17 +118,18 @@ const CODES: [f32; LANES] = [
     0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
 ];
 
-impl<E: Stored> Row for Affine4<'_, E> {
+impl Row for Packed<'_, 4> {
     /// The values of all sixteen codes: one look-up then gives an element.
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
-        let (scale, bias): (L, L) = (E::splat(self.scales, group), E::splat(self.biases, group));
-        [L::load(&CODES).mul(scale).add(bias), bias]
+        let bias = L::splat(self.biases[group]);
+        let values = L::load(&CODES).mul(L::splat(self.scales[group]));
+        [values.add(bias), bias]
     }
 
     #[inline(always)]
     fn block<L: Lanes>(&self, block: usize, [table, _]: &[L; 2]) -> L {
-        L::look_up(*table, &self.packed.as_chunks::<{ LANES / 2 }>().0[block])
+        L::look_up(*table, &self.codes.as_chunks::<{ LANES / 2 }>().0[block])
     }
 
     fn rest(&self) -> Vec<f32> {
@@ -155,28 +137,15 @@ impl<E: Stored> Row for Affine4<'_, E> {
     }
 }
 
-/// Affine quantisation with eight bits.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Affine8<'a, E> {
-    /// One element per byte.
-    pub(in super::super) packed: &'a [u8],
-    /// One per group.
-    pub(in super::super) scales: &'a [u8],
-    /// One per group.
-    pub(in super::super) biases: &'a [u8],
-    /// The type of scales and biases.
-    pub(in super::super) element: PhantomData<E>,
-}
-
-impl<E: Stored> Row for Affine8<'_, E> {
+impl Row for Packed<'_, 8> {
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
-        [E::splat(self.scales, group), E::splat(self.biases, group)]
+        [L::splat(self.scales[group]), L::splat(self.biases[group])]
     }
 
     #[inline(always)]
     fn block<L: Lanes>(&self, block: usize, [scale, bias]: &[L; 2]) -> L {
-        L::from_u8(&self.packed.as_chunks::<LANES>().0[block])
+        L::from_u8(&self.codes.as_chunks::<LANES>().0[block])
             .mul(*scale)
             .add(*bias)
     }
@@ -216,22 +185,36 @@ impl Row for Scaled4<'_> {
     }
 }
 
-/// Elements that are unpacked already.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Plain<'a>(pub(in super::super) &'a [f32]);
+/// Scales or biases, widened to f32.
+pub(in super::super) struct Widen<'a> {
+    /// As they are stored.
+    pub(in super::super) bytes: &'a [u8],
+    /// Their type.
+    pub(in super::super) element: Element,
+    /// The values.
+    pub(in super::super) out: &'a mut [f32],
+}
 
-impl Row for Plain<'_> {
+impl Kernel for Widen<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn group<L: Lanes>(&self, _group: usize) -> [L; 2] {
-        [L::splat(0.0); 2]
+    fn run<L: Lanes>(self) {
+        match self.element {
+            Element::F32 => widen::<L, F32>(self.bytes, self.out),
+            Element::F16 => widen::<L, F16>(self.bytes, self.out),
+            Element::Bf16 => widen::<L, Bf16>(self.bytes, self.out),
+        }
     }
+}
 
-    #[inline(always)]
-    fn block<L: Lanes>(&self, block: usize, _group: &[L; 2]) -> L {
-        L::load(&self.0.as_chunks::<LANES>().0[block])
+#[inline(always)]
+fn widen<L: Lanes, E: Stored>(bytes: &[u8], out: &mut [f32]) {
+    let (blocks, rest) = out.as_chunks_mut::<LANES>();
+    for (block, out) in blocks.iter_mut().enumerate() {
+        *out = E::block::<L>(bytes, block).store();
     }
-
-    fn rest(&self) -> Vec<f32> {
-        self.0.as_chunks::<LANES>().1.to_vec()
+    if !rest.is_empty() {
+        rest.copy_from_slice(&E::rest(bytes));
     }
 }
