@@ -80,9 +80,8 @@ impl Run {
         let folder = paths::new_run_folder(&self.report)?;
         let variables = sampling::environment_as_text();
         // An overridden run is an experiment: its outputs are not meant to become references.
-        let experiment = !set.is_empty()
-            || !variables.is_empty()
-            || options.precision != Precision::Exact;
+        let experiment =
+            !set.is_empty() || !variables.is_empty() || options.precision != Precision::Exact;
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,

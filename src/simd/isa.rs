@@ -121,7 +121,9 @@ mod x86 {
     }
 
     pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c"
+        )]
         fn compiled<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Avx512>()
         }

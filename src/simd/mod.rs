@@ -179,7 +179,13 @@ mod tests {
                 a.exp(),
                 L::sums(std::array::from_fn(|i| a.mul(L::splat(i as f32)))),
                 integers::<L>(self.sixty_four),
-                L::load(&a.max(L::splat(-128.0)).min(L::splat(127.0)).round().to_i8().map(f32::from)),
+                L::load(
+                    &a.max(L::splat(-128.0))
+                        .min(L::splat(127.0))
+                        .round()
+                        .to_i8()
+                        .map(f32::from),
+                ),
             ];
             vectors
                 .iter()
@@ -247,7 +253,9 @@ mod tests {
         let bytes: [u8; CODES] = std::array::from_fn(|i| (i * 37 % 256) as u8);
         let x = [5, -128, 127, -7];
         let product = |lane: usize, part: fn(u8) -> u8| -> i32 {
-            let codes = bytes[4 * lane..][..4].iter().map(|code| i32::from(part(*code)));
+            let codes = bytes[4 * lane..][..4]
+                .iter()
+                .map(|code| i32::from(part(*code)));
             codes.zip(x).map(|(code, x)| code * i32::from(x)).sum()
         };
         type L = portable::Portable;

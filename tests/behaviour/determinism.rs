@@ -168,7 +168,9 @@ fn fast_differs_from_exact_where_weights_are_packed_and_stays_close() {
         };
         let exact = one_by_one(&engine(&model, plain()));
         let fast = one_by_one(&engine(&model, fast));
-        let packed = ["builtin", "4bit", "8bit"].iter().any(|part| model.contains(part));
+        let packed = ["builtin", "4bit", "8bit"]
+            .iter()
+            .any(|part| model.contains(part));
         assert_eq!(bits(&exact) != bits(&fast), packed, "{model}");
         // The small random models say nothing about how close the two are on a trained one.
         let trained = model.starts_with("builtin:");
@@ -178,7 +180,10 @@ fn fast_differs_from_exact_where_weights_are_packed_and_stays_close() {
             for (id, logprob) in &exact.top {
                 let other = fast.top.iter().find(|(other, _)| other == id);
                 if let Some((_, other)) = other {
-                    assert!((logprob - other).abs() < 0.25, "{model}: {logprob} and {other}");
+                    assert!(
+                        (logprob - other).abs() < 0.25,
+                        "{model}: {logprob} and {other}"
+                    );
                 }
             }
         }

@@ -97,8 +97,7 @@ impl Affine {
     /// The scales and the biases of some rows that have this many groups each.
     pub(super) fn parameters(&self, rows: Range<usize>, groups: usize) -> [&[u8]; 2] {
         let bytes = groups * self.element.size();
-        [&self.scales, &self.biases]
-            .map(|all| &all.bytes()[rows.start * bytes..rows.end * bytes])
+        [&self.scales, &self.biases].map(|all| &all.bytes()[rows.start * bytes..rows.end * bytes])
     }
 
     /// Writes row `row` as f32.

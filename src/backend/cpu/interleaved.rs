@@ -170,9 +170,13 @@ mod tests {
     fn a_line_has_four_bytes_of_each_row_and_missing_rows_are_zero() {
         let (rows, cols) = (17, 64);
         let row_bytes = cols / 2;
-        let packed: Vec<u8> = (0..rows * row_bytes).map(|i| (i / row_bytes * 8 + i % row_bytes / 4) as u8).collect();
+        let packed: Vec<u8> = (0..rows * row_bytes)
+            .map(|i| (i / row_bytes * 8 + i % row_bytes / 4) as u8)
+            .collect();
         let parameters = |from: u16| -> Vec<u8> {
-            (0..rows as u16).flat_map(|row| (from + row).to_le_bytes()).collect()
+            (0..rows as u16)
+                .flat_map(|row| (from + row).to_le_bytes())
+                .collect()
         };
         let data = backend::Affine {
             bits: 4,
@@ -183,7 +187,9 @@ mod tests {
             element: Element::Bf16,
         };
         let pool = Pool::new(2).expect("threads");
-        let matrix = Interleaved::new(rows, cols, &data, &pool).expect("memory").expect("four bits");
+        let matrix = Interleaved::new(rows, cols, &data, &pool)
+            .expect("memory")
+            .expect("four bits");
         for (panel, rows) in [(0, 16), (1, 1)] {
             let groups: Vec<_> = matrix.panel(panel).groups().collect();
             assert_eq!(groups.len(), 1);
@@ -194,9 +200,17 @@ mod tests {
                     let code = if lane < rows { (row * 8 + k) as u8 } else { 0 };
                     assert_eq!(line[4 * lane..][..4], [code; 4]);
                 }
-                let parameter = |at: usize| u16::from_le_bytes([groups[0][8][at], groups[0][8][at + 1]]);
-                let [scale, bias] = if lane < rows { [100 + row as u16, 200 + row as u16] } else { [0, 0] };
-                assert_eq!([parameter(2 * lane), parameter(32 + 2 * lane)], [scale, bias]);
+                let parameter =
+                    |at: usize| u16::from_le_bytes([groups[0][8][at], groups[0][8][at + 1]]);
+                let [scale, bias] = if lane < rows {
+                    [100 + row as u16, 200 + row as u16]
+                } else {
+                    [0, 0]
+                };
+                assert_eq!(
+                    [parameter(2 * lane), parameter(32 + 2 * lane)],
+                    [scale, bias]
+                );
             }
         }
     }

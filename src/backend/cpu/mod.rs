@@ -17,7 +17,9 @@ mod pool;
 mod product;
 mod quantized;
 
-use super::{Activation, AttentionShape, Backend, BackendError, MatrixData, Precision, Rope, Segment};
+use super::{
+    Activation, AttentionShape, Backend, BackendError, MatrixData, Precision, Rope, Segment,
+};
 use crate::simd::Isa;
 use pool::Pool;
 

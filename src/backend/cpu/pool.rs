@@ -268,8 +268,10 @@ impl Shared {
             *self.work.get() = Some(std::mem::transmute::<&(dyn Fn() + Sync), Work>(work));
         }
         let number = self.state.load(Ordering::Relaxed) / NEXT;
-        self.state
-            .store(number.wrapping_add(1).wrapping_mul(NEXT) | OPEN, Ordering::Release);
+        self.state.store(
+            number.wrapping_add(1).wrapping_mul(NEXT) | OPEN,
+            Ordering::Release,
+        );
     }
 
     /// Lets nobody join any more, and waits for those who have.

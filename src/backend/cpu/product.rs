@@ -6,11 +6,11 @@ use super::affine::Affine;
 use super::interleaved::Interleaved;
 use super::kernels::interleaved::PanelProduct;
 use super::kernels::product::{COLUMNS, Direct, Many, Unpack};
-use super::kernels::rows::{Bf16, Dense, F16, F32, Packed, Row, Widen};
+use super::kernels::rows::{Bf16, Dense, F16, F32, Packed, Row, Stored, Widen};
 use super::matrix::{Matrix, Storage};
 use super::pool::{Pool, Strip, Strips};
 use super::quantized::{self, Quantized};
-use crate::backend::{Element, Microformat};
+use crate::backend::{Blob, Element, Microformat};
 use crate::simd::{Isa, LANES};
 
 /// Tasks of a large matrix for each thread, so that threads of unequal speed end together.
@@ -155,20 +155,16 @@ impl Part<'_> {
     /// `out[m][r]` becomes the product of weight row `first + r` and activation row `m`.
     fn multiply(self, matrix: &Matrix, out: &mut Strip<'_, f32>) {
         match matrix.storage() {
-            Storage::Dense { element, data } => {
-                let (elements, bytes) = (data.bytes(), self.width * element.size());
-                let row = |row: usize| &elements[row * bytes..][..bytes];
-                match element {
-                    Element::F32 => self.rows(self.width, |r| Dense::<F32>::new(row(r)), out),
-                    Element::F16 => self.rows(self.width, |r| Dense::<F16>::new(row(r)), out),
-                    Element::Bf16 => self.rows(self.width, |r| Dense::<Bf16>::new(row(r)), out),
-                }
-            }
+            Storage::Dense { element, data } => match element {
+                Element::F32 => self.dense::<F32>(*element, data, out),
+                Element::F16 => self.dense::<F16>(*element, data, out),
+                Element::Bf16 => self.dense::<Bf16>(*element, data, out),
+            },
             Storage::Affine(affine) if affine.bits() == 4 => self.affine::<4>(affine, out),
             Storage::Affine(affine) if affine.bits() == 8 => self.affine::<8>(affine, out),
             Storage::Microscaled(scaled) if scaled.format() != Microformat::Mxfp8 => {
-                let group = scaled.format().group_size();
-                self.rows(group, |r| scaled.row4(r, self.width), out);
+                let rows = |range| scaled.rows4(range, self.width);
+                self.rows(scaled.format().group_size(), rows, out);
             }
             Storage::Affine(_) | Storage::Microscaled(_) => {
                 let mut weights = vec![0.0; LANES * self.width];
@@ -188,13 +184,26 @@ impl Part<'_> {
         self.first + at..self.first + (at + LANES).min(out.columns())
     }
 
+    fn dense<E: Stored>(self, element: Element, data: &Blob, out: &mut Strip<'_, f32>) {
+        let (elements, bytes) = (data.bytes(), self.width * element.size());
+        let rows = |range: Range<usize>| {
+            Dense::<E>::new(&elements[range.start * bytes..range.end * bytes])
+        };
+        self.rows(self.width, rows, out);
+    }
+
     /// With rows that need nothing but their bytes.
-    fn rows<R: Row>(self, group: usize, row: impl Fn(usize) -> R, out: &mut Strip<'_, f32>) {
+    fn rows<R: Row>(
+        self,
+        group_size: usize,
+        rows: impl Fn(Range<usize>) -> R,
+        out: &mut Strip<'_, f32>,
+    ) {
         let mut weights = self.room_for_weights();
         for at in (0..out.columns()).step_by(LANES) {
-            let rows = self.rows_at(at, out);
-            let row = |index: usize| row((rows.start + index).min(rows.end - 1));
-            self.sixteen(group, row, &mut weights, out, at);
+            let range = self.rows_at(at, out);
+            let sixteen = (rows(range.clone()), range.len());
+            self.sixteen(group_size, sixteen, &mut weights, out, at);
         }
     }
 
@@ -218,17 +227,12 @@ impl Part<'_> {
                 });
             }
             let [scales, biases] = &parameters;
-            let packed = affine.packed(rows.clone());
-            let bytes = packed.len() / rows.len();
-            let row = |index: usize| {
-                let index = index.min(rows.len() - 1);
-                Packed::<BITS> {
-                    codes: &packed[index * bytes..][..bytes],
-                    scales: &scales[index * groups..][..groups],
-                    biases: &biases[index * groups..][..groups],
-                }
+            let packed = Packed::<BITS> {
+                codes: affine.packed(rows.clone()),
+                scales: &scales[..rows.len() * groups],
+                biases: &biases[..rows.len() * groups],
             };
-            self.sixteen(group_size, row, &mut weights, out, at);
+            self.sixteen(group_size, (packed, rows.len()), &mut weights, out, at);
         }
     }
 
@@ -241,12 +245,12 @@ impl Part<'_> {
         }
     }
 
-    /// Sixteen weight rows. With few activation rows, the kernel unpacks them as it needs them;
+    /// Up to sixteen weight rows. With few activation rows, the kernel unpacks them as it needs them;
     /// with many it is cheaper to unpack them once and keep them.
     fn sixteen<R: Row>(
         self,
         group_size: usize,
-        row: impl Fn(usize) -> R,
+        (rows, count): (R, usize),
         weights: &mut [f32],
         out: &mut Strip<'_, f32>,
         at: usize,
@@ -254,7 +258,8 @@ impl Part<'_> {
         let blocks_per_group = (group_size / LANES).max(1);
         if weights.is_empty() {
             self.isa.run(Direct {
-                row,
+                rows,
+                count,
                 blocks_per_group,
                 x: self.x,
                 width: self.width,
@@ -265,7 +270,7 @@ impl Part<'_> {
         }
         for (index, weights) in weights.chunks_exact_mut(self.width).enumerate() {
             self.isa.run(Unpack {
-                row: row(index),
+                row: rows.nth(index, count),
                 blocks_per_group,
                 out: weights,
             });
@@ -291,7 +296,7 @@ mod tests {
 
     use super::super::kernels::Dot;
     use super::*;
-    use crate::backend::{Affine, Blob, MatrixData, Microscaled};
+    use crate::backend::{Affine, MatrixData, Microscaled};
 
     const ROWS: usize = 75;
 
@@ -373,6 +378,9 @@ mod tests {
             dense(128, Element::F32),
             dense(100, Element::F32),
             dense(7, Element::F16),
+            // One, and a little more than two, of the pieces that stay in a near cache.
+            dense(56 * LANES + 5, Element::F32),
+            dense(115 * LANES, Element::Bf16),
             dense(144, Element::F16),
             dense(150, Element::Bf16),
             affine(4, 32, Element::F32),
@@ -479,7 +487,11 @@ mod tests {
                     pool: &pool,
                 };
                 let [ours, biased] = multiply(input, [(&matrix, None), (&matrix, Some(&bias))]);
-                assert_eq!(bits_of(&ours), bits_of(&expected[..rows * ROWS]), "{isa}, {rows} rows");
+                assert_eq!(
+                    bits_of(&ours),
+                    bits_of(&expected[..rows * ROWS]),
+                    "{isa}, {rows} rows"
+                );
                 for (index, (plain, biased)) in ours.iter().zip(biased).enumerate() {
                     assert_eq!(biased, plain + bias[index % ROWS]);
                 }
@@ -491,7 +503,10 @@ mod tests {
             exact.row_into(index, &mut row);
             let size: f32 = row.iter().zip(&x).map(|(w, x)| (w * x).abs()).sum();
             let product = Isa::Portable.run(Dot(&row, &x[..width]));
-            assert!((ours - product).abs() < 0.004 * size, "{ours} for {product}");
+            assert!(
+                (ours - product).abs() < 0.004 * size,
+                "{ours} for {product}"
+            );
         }
     }
 }

@@ -115,7 +115,10 @@ mod tests {
                 x[40] = bad;
                 let row = one(&x, 4, isa);
                 assert!(row.steps[0].is_finite());
-                assert!(row.steps[1].is_nan() && row.totals[1].is_nan(), "{bad} {isa}");
+                assert!(
+                    row.steps[1].is_nan() && row.totals[1].is_nan(),
+                    "{bad} {isa}"
+                );
             }
         }
     }

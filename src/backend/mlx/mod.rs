@@ -120,11 +120,7 @@ impl Backend for Mlx {
         Ok(Tensor(normed.reshape(x.0.shape())?))
     }
 
-    fn rotation(
-        &self,
-        rope: &Rope,
-        positions: &[usize],
-    ) -> Result<rotation::Turns, BackendError> {
+    fn rotation(&self, rope: &Rope, positions: &[usize]) -> Result<rotation::Turns, BackendError> {
         rotation::Turns::new(rope, positions)
     }
 

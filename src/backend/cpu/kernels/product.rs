@@ -14,12 +14,14 @@ const ROWS: usize = 4;
 pub(in super::super) const COLUMNS: usize = 4;
 /// Blocks of sixteen elements after which sums are put aside, so that four weight rows and four
 /// activation rows of them fit into a nearest cache of 32 KiB.
-const NEAR_BLOCKS: usize = 48;
+const NEAR_BLOCKS: usize = 56;
 
 /// Sixteen weight rows, unpacked as they are needed, times up to [`COLUMNS`] activation rows.
-pub(in super::super) struct Direct<'a, 'b, F> {
-    /// Weight row `0`, `1` and so on; what those behind the last give is thrown away.
-    pub(in super::super) row: F,
+pub(in super::super) struct Direct<'a, 'b, R> {
+    /// The weight rows.
+    pub(in super::super) rows: R,
+    /// How many they are, at most sixteen.
+    pub(in super::super) count: usize,
     /// Blocks of sixteen elements that form a group.
     pub(in super::super) blocks_per_group: usize,
     /// Activation rows one after the other.
@@ -32,13 +34,15 @@ pub(in super::super) struct Direct<'a, 'b, F> {
     pub(in super::super) at: usize,
 }
 
-impl<R: Row, F: Fn(usize) -> R> Kernel for Direct<'_, '_, F> {
+impl<R: Row> Kernel for Direct<'_, '_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let columns = self.x.len() / self.width;
-        let rows = |quarter: usize| std::array::from_fn(|r| (self.row)(quarter * ROWS + r));
+        // Where there are fewer, the last one is computed again and thrown away.
+        let row = |index: usize| self.rows.nth(index, self.count);
+        let rows = |quarter: usize| std::array::from_fn(|r| row(quarter * ROWS + r));
         if columns == 1 {
             let mut sums = [L::splat(0.0); LANES];
             for (quarter, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
@@ -48,7 +52,7 @@ impl<R: Row, F: Fn(usize) -> R> Kernel for Direct<'_, '_, F> {
             write(&L::sums(sums).store(), &mut self.out.row(0)[self.at..]);
             return;
         }
-        // Where there are fewer, the last one is computed again and thrown away.
+        // The same with activation rows.
         let x = std::array::from_fn(|m| row_of(self.x, self.width, m.min(columns - 1)));
         for quarter in 0..LANES / ROWS {
             let at = self.at + quarter * ROWS;
@@ -183,69 +187,60 @@ impl Kernel for Many<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
+        let mut aside = [[[[0.0; LANES]; COLUMNS]; ROWS]; LANES / ROWS];
         for (index, x) in self.x.chunks(COLUMNS * self.width).enumerate() {
             let columns = x.len() / self.width;
             let x = std::array::from_fn(|m| row_of(x, self.width, m.min(columns - 1)));
-            let tiles = tiles::<L>(self.weights, x);
-            for (quarter, tile) in tiles.iter().enumerate() {
-                let at = self.at + quarter * ROWS;
-                if at < self.out.columns() {
-                    let tile = tile.each_ref().map(|row| row.each_ref().map(L::load));
-                    write_tile(&tile, columns, self.out, [index * COLUMNS, at]);
+            for start in (0..(self.width / LANES).max(1)).step_by(NEAR_BLOCKS) {
+                for (quarter, aside) in aside.iter_mut().enumerate() {
+                    let at = self.at + quarter * ROWS;
+                    if at >= self.out.columns() {
+                        break;
+                    }
+                    let weights = std::array::from_fn(|r| {
+                        row_of(self.weights, self.width, quarter * ROWS + r)
+                    });
+                    let mut sums = match start {
+                        0 => [[L::splat(0.0); COLUMNS]; ROWS],
+                        _ => aside.each_ref().map(|row| row.each_ref().map(L::load)),
+                    };
+                    if add_blocks(&mut sums, weights, x, start) {
+                        write_tile(&sums, columns, self.out, [index * COLUMNS, at]);
+                    } else {
+                        *aside = sums.map(|row| row.map(L::store));
+                    }
                 }
             }
         }
     }
 }
 
-/// The lanes of a tile's sums.
-type Partial = [[[f32; LANES]; COLUMNS]; ROWS];
-
-/// The sums of sixteen weight rows and [`COLUMNS`] activation rows, four weight rows after four.
-#[inline(always)]
-fn tiles<L: Lanes>(weights: &[f32], x: [&[f32]; COLUMNS]) -> [Partial; LANES / ROWS] {
-    let mut tiles = [[[[0.0; LANES]; COLUMNS]; ROWS]; LANES / ROWS];
-    let width = x[0].len();
-    let x_blocks = x.map(|x| x.as_chunks::<LANES>().0);
-    let row = |index: usize| row_of(weights, width, index);
-    for start in (0..width / LANES).step_by(NEAR_BLOCKS) {
-        let end = (start + NEAR_BLOCKS).min(width / LANES);
-        let x = x_blocks.map(|x| &x[start..end]);
-        for (quarter, tile) in tiles.iter_mut().enumerate() {
-            let weights = std::array::from_fn(|r| {
-                &row(quarter * ROWS + r).as_chunks::<LANES>().0[start..end]
-            });
-            add_blocks::<L>(tile, weights, x);
-        }
-    }
-    if !width.is_multiple_of(LANES) {
-        for (r, sums) in tiles.as_flattened_mut().iter_mut().enumerate() {
-            let mut lanes = sums.each_ref().map(L::load);
-            add_rest(&mut lanes, row(r).as_chunks::<LANES>().1, x);
-            *sums = lanes.map(L::store);
-        }
-    }
-    tiles
-}
-
-/// Adds the products of some blocks to the sums.
+/// Adds the products of the next [`NEAR_BLOCKS`] blocks to the sums; whether they were the last.
 #[inline(always)]
 fn add_blocks<L: Lanes>(
-    partial: &mut Partial,
-    weights: [&[[f32; LANES]]; ROWS],
-    x: [&[[f32; LANES]]; COLUMNS],
-) {
-    let count = x[0].len();
-    let (weights, x) = (weights.map(|row| &row[..count]), x.map(|row| &row[..count]));
-    let mut sums: [[L; COLUMNS]; ROWS] = (*partial).each_ref().map(|row| row.each_ref().map(L::load));
-    for block in 0..count {
-        let x: [L; COLUMNS] = std::array::from_fn(|m| L::load(&x[m][block]));
+    sums: &mut [[L; COLUMNS]; ROWS],
+    weights: [&[f32]; ROWS],
+    x: [&[f32]; COLUMNS],
+    start: usize,
+) -> bool {
+    let count = x[0].len() / LANES;
+    let end = (start + NEAR_BLOCKS).min(count);
+    let near_weights = weights.map(|row| &row.as_chunks::<LANES>().0[start..end]);
+    let near_x = x.map(|row| &row.as_chunks::<LANES>().0[start..end]);
+    for block in 0..end - start {
+        let x: [L; COLUMNS] = std::array::from_fn(|m| L::load(&near_x[m][block]));
         for r in 0..ROWS {
-            let weights = L::load(&weights[r][block]);
+            let weights = L::load(&near_weights[r][block]);
             for m in 0..COLUMNS {
                 sums[r][m] = x[m].fma(weights, sums[r][m]);
             }
         }
     }
-    *partial = sums.map(|row| row.map(L::store));
+    let last = end == count;
+    if last && !x[0].len().is_multiple_of(LANES) {
+        for (sums, weights) in sums.iter_mut().zip(weights) {
+            add_rest(sums, weights.as_chunks::<LANES>().1, x);
+        }
+    }
+    last
 }

@@ -59,14 +59,24 @@ impl Stored for Bf16 {
     }
 }
 
-/// One stored row. Its groups have equal numbers of blocks, and a block has sixteen elements.
+/// One stored row, or several behind each other. The groups of a row have equal numbers of blocks,
+/// and a block has sixteen elements.
 pub(in super::super) trait Row: Copy {
+    /// Row `index` of these, which are `count` rows; behind the last one, the last one.
+    fn nth(&self, index: usize, count: usize) -> Self;
     /// What the blocks of a group share.
     fn group<L: Lanes>(&self, group: usize) -> [L; 2];
     /// One block, counted from the start of the row.
     fn block<L: Lanes>(&self, block: usize, group: &[L; 2]) -> L;
     /// The elements behind the last whole block; quantised rows have none.
     fn rest(&self) -> Vec<f32>;
+}
+
+/// The part of row `index` in what belongs to `count` rows.
+#[inline(always)]
+fn part<T>(all: &[T], index: usize, count: usize) -> &[T] {
+    let length = all.len() / count;
+    &all[index.min(count - 1) * length..][..length]
 }
 
 /// Elements one after the other. The whole row is one group.
@@ -87,6 +97,11 @@ impl<'a, E: Stored> Dense<'a, E> {
 }
 
 impl<E: Stored> Row for Dense<'_, E> {
+    #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self::new(part(self.bytes, index, count))
+    }
+
     #[inline(always)]
     fn group<L: Lanes>(&self, _group: usize) -> [L; 2] {
         [L::splat(0.0); 2]
@@ -119,6 +134,15 @@ const CODES: [f32; LANES] = [
 ];
 
 impl Row for Packed<'_, 4> {
+    #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self {
+            codes: part(self.codes, index, count),
+            scales: part(self.scales, index, count),
+            biases: part(self.biases, index, count),
+        }
+    }
+
     /// The values of all sixteen codes: one look-up then gives an element.
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
@@ -138,6 +162,15 @@ impl Row for Packed<'_, 4> {
 }
 
 impl Row for Packed<'_, 8> {
+    #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self {
+            codes: part(self.codes, index, count),
+            scales: part(self.scales, index, count),
+            biases: part(self.biases, index, count),
+        }
+    }
+
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
         [L::splat(self.scales[group]), L::splat(self.biases[group])]
@@ -169,6 +202,15 @@ pub(in super::super) struct Scaled4<'a> {
 }
 
 impl Row for Scaled4<'_> {
+    #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self {
+            packed: part(self.packed, index, count),
+            scales: part(self.scales, index, count),
+            ..*self
+        }
+    }
+
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
         let scale = L::splat(self.scale_of[usize::from(self.scales[group])]);
