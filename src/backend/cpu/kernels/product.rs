@@ -42,7 +42,10 @@ impl<R: Row> Kernel for Direct<'_, '_, R> {
         let columns = self.x.len() / self.width;
         // Where there are fewer, the last one is computed again and thrown away.
         let row = |index: usize| self.rows.nth(index, self.count);
-        let rows = |quarter: usize| std::array::from_fn(|r| row(quarter * ROWS + r));
+        let rows = |quarter: usize| {
+            let first = quarter * ROWS;
+            [row(first), row(first + 1), row(first + 2), row(first + 3)]
+        };
         if columns == 1 {
             let mut sums = [L::splat(0.0); LANES];
             for (quarter, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
