@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::backend::BackendFlags;
 use super::exit::{Exit, Explained};
-use super::style::{BOLD, DIM, RESET};
+use super::style::{BOLD, DIM, LOOP, RESET};
 use super::{models, provenance};
 use crate::backend::BackendKind;
 use crate::engine::{Engine, EngineOptions};
@@ -70,6 +70,8 @@ fn count(most: u64) -> RangedU64ValueParser<usize> {
 #[derive(Debug, Serialize)]
 struct Report {
     loopwatch: &'static str,
+    /// Whether this program was built with debug assertions, and so is slow.
+    debug_build: bool,
     model: String,
     description: String,
     platform: String,
@@ -189,6 +191,7 @@ impl Bench {
             .map(|(size, samples)| Series::of(*size, self.tokens, self.depth, samples));
         Ok(Report {
             loopwatch: env!("CARGO_PKG_VERSION"),
+            debug_build: cfg!(debug_assertions),
             model: self.model.clone(),
             description: model.description().to_owned(),
             platform: provenance::platform(),
@@ -274,12 +277,27 @@ fn show(report: &Report) -> std::io::Result<()> {
         milliseconds(report.load_ms),
         milliseconds(report.cold_ttft_ms)
     )?;
+    if report.debug_build {
+        let how = "build it with `cargo build --release` for figures that mean something";
+        writeln!(out, "{LOOP}this is a debug build; {how}{RESET}")?;
+    }
     table(&mut out, report)?;
+    memory(&mut out, &report.memory)?;
+    writeln!(
+        out,
+        "{DIM}Median, least and greatest of {} after one round to warm up. Prefill ends with the first\n\
+         token; decode begins there and counts the tokens of all sequences. Both include greedy sampling.{RESET}",
+        report.repeats
+    )
+}
+
+/// The peak against what the model needs.
+fn memory(out: &mut impl Write, memory: &Memory) -> std::io::Result<()> {
     let Memory {
         peak_bytes,
         weight_bytes,
         kv_bytes,
-    } = report.memory;
+    } = *memory;
     let parts = format!(
         "weights {} + KV cache {}",
         size(weight_bytes),
@@ -296,12 +314,7 @@ fn show(report: &Report) -> std::io::Result<()> {
         }
         None => writeln!(out, "\nmemory: {parts}; this system does not tell the peak")?,
     }
-    writeln!(
-        out,
-        "{DIM}Median, least and greatest of {} after one round to warm up. Prefill ends with the first token; decode\n\
-         begins there and counts the tokens of all sequences. Both include greedy sampling.{RESET}",
-        report.repeats
-    )
+    Ok(())
 }
 
 /// A row for each measurement.

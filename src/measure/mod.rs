@@ -173,7 +173,7 @@ impl Measurements {
                 });
             }
             // This thread was held up between two requests, while the first of them decoded.
-            answer += answer + sequences;
+            answer = 2 * answer + sequences;
         }
         Err(EngineError::Request(format!(
             "{sequences} sequences did not once decode {} steps together, so there is nothing to measure; the machine is too busy",

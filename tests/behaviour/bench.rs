@@ -69,6 +69,7 @@ fn the_object_has_every_sample_and_counts_the_tokens_of_all_sequences() {
     }
     assert!(report["threads"].as_u64() >= Some(1));
     assert_eq!(report["repeats"], 2);
+    assert_eq!(report["debug_build"], cfg!(debug_assertions));
 }
 
 #[test]
