@@ -17,7 +17,19 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
-from systems import Failed, Json, Loopwatch, Shape, System, all_systems, bench, parsed, run
+from systems import (
+    Failed,
+    Json,
+    Loopwatch,
+    Shape,
+    System,
+    all_systems,
+    bench,
+    parsed,
+    precisions,
+    rates,
+    run,
+)
 
 #: What the others are set against: the same bits per weight as MLX's 4-bit, everywhere.
 REFERENCE = "llama-q4_0"
@@ -83,14 +95,19 @@ def builtin(arguments: argparse.Namespace, index: int) -> Json:
     """The built-in model: its rates, and the time from process start to the end of a process that
     writes one token."""
     shape = Shape(arguments.prompt, BUILTIN_TOKENS, arguments.repeats, arguments.threads)
-    report = bench(arguments.loopwatch, "builtin:readme", shape)
-    starts = math.ceil(STARTS / arguments.rounds)
+    by_precision: Json = {}
+    for precision, flags in precisions(arguments.loopwatch).items():
+        report = bench(arguments.loopwatch, "builtin:readme", shape, flags)
+        one, eight = (rates(series["samples"]) for series in report["decode"])
+        by_precision[precision] = {"decode": one, "together": eight}
     command = [arguments.loopwatch, "generate", "--model", "builtin:readme", "--prompt", "Hello"]
     command += ["--max-tokens", "1", "--threads", str(arguments.threads)]
-    found = {kind: [] for kind in ("decode", "together")}
-    for kind, series in zip(found, report["decode"], strict=True):
-        found[kind] = [one["tokens"] / one["seconds"] for one in series["samples"]]
-    return {"round": index, **found, "start_ms": [start_ms(command) for _ in range(starts)]}
+    starts = math.ceil(STARTS / arguments.rounds)
+    return {
+        "round": index,
+        "rates": by_precision,
+        "start_ms": [start_ms(command) for _ in range(starts)],
+    }
 
 
 def start_ms(command: list[str]) -> float:
@@ -177,24 +194,27 @@ class Results:
         return sorted({row["threads"] for row in rows})
 
 
-def main_table(systems: list[System], results: Results, arguments: argparse.Namespace) -> str:
-    head = ["system", "weights"]
-    for kind in (f"prefill {arguments.prompt}", f"decode {arguments.tokens}"):
-        head += [f"{kind}, tok/s", "against Q4_0", "against mixed"]
-    head += ["weights read, GB/s", "peak memory"]
+def phase_table(
+    kind: str, title: str, systems: list[System], results: Results, notes: bool = False
+) -> str:
+    """One phase of all systems; `notes` adds what holds for decode only."""
+    head = [title, "weights", "tok/s", "against Q4_0", "against mixed"]
+    if notes:
+        head += ["weights read, GB/s", "peak memory"]
     rows = []
     for system in systems:
         if system.slug not in results.runs:
             continue
         size = system.weight_bytes()
-        row = [system.name, f"{size / 2**20:.0f} MiB"]
-        for kind in KINDS:
-            row.append(spread(results.medians(system.slug, kind).values()))
-            row += [spread(results.ratios(system.slug, kind, other)) for other in (REFERENCE, MIXED)]
-        # Embedding and output layer are one matrix, so a token takes every weight once.
-        decode = statistics.median(results.medians(system.slug, "decode").values())
-        peak = max(run["peak_bytes"] for run in results.runs[system.slug].values())
-        row += [f"{decode * size / 1e9:.1f}", f"{peak / 2**20:.0f} MiB"]
+        medians = results.medians(system.slug, kind).values()
+        row = [system.name, f"{size / 2**20:.0f} MiB", spread(medians)]
+        for other in (REFERENCE, MIXED):
+            same = system.slug == other
+            row.append("1" if same else spread(results.ratios(system.slug, kind, other)))
+        if notes:
+            # Embedding and output layer are one matrix, so a token takes every weight once.
+            peak = max(run["peak_bytes"] for run in results.runs[system.slug].values())
+            row += [f"{statistics.median(medians) * size / 1e9:.1f}", f"{peak / 2**20:.0f} MiB"]
         rows.append(row)
     return table(head, rows)
 
@@ -219,16 +239,15 @@ def own_table(systems: list[System], results: Results) -> str:
 
 
 def builtin_table(results: Results) -> str:
-    def all_of(kind: str) -> list[float]:
-        return [sample for found in results.builtin for sample in found[kind]]
-
-    starts = all_of("start_ms")
-    rows = [
-        ["decode, 1 sequence, tok/s", spread(all_of("decode"))],
-        ["decode, 8 sequences, tok/s", spread(all_of("together"))],
-        [f"whole process that writes one token, ms ({len(starts)} starts)", spread(starts)],
-    ]
-    return table(["built-in model, exact", "median (least–greatest)"], rows)
+    rows = []
+    for precision in results.builtin[0]["rates"]:
+        for kind, sequences in (("decode", "1 sequence"), ("together", "8 sequences")):
+            samples = [rate for found in results.builtin for rate in found["rates"][precision][kind]]
+            rows.append([f"{precision}: decode, {sequences}, tok/s", spread(samples)])
+    starts = [sample for found in results.builtin for sample in found["start_ms"]]
+    what = f"whole process that writes one token, ms ({len(starts)} starts)"
+    rows.append([what, spread(starts)])
+    return table(["built-in model", "median (least–greatest)"], rows)
 
 
 def machine_table(results: Results) -> str:
@@ -251,11 +270,14 @@ def show(systems: list[System], raw: Json, arguments: argparse.Namespace) -> Non
         return
     rounds = len({found["round"] for found in raw["rounds"]})
     print(f"\n{raw['processor']}, {arguments.threads} threads, {rounds} rounds, Qwen2.5-0.5B shape,")
-    print("random weights. Medians of the rounds (least–greatest); ratios are of one round each.\n")
+    print("random weights. Medians of the rounds (least–greatest); ratios are of one round each.")
+    print("Mixed has its embedding in Q8_0, as llama-quantize makes Q4_0 by itself.\n")
     if raw["load"] and (raw["load"][0] or 0) > BUSY:
         print(f"The machine was busy before the first round (load {raw['load'][0]:.1f}): programs whose")
         print("threads wait by spinning, as those of llama.cpp do, suffer most. Measure again.\n")
-    print(main_table(systems, results, arguments))
+    print(phase_table("prefill", f"prefill, {arguments.prompt} tokens", systems, results))
+    decode = f"decode, {arguments.tokens} steps"
+    print("\n" + phase_table("decode", decode, systems, results, notes=True))
     for system in systems:
         if system.note and system.slug in results.runs:
             print(f"\n{system.name}: {system.note}.")

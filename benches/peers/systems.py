@@ -149,21 +149,26 @@ class MlxLm(System):
         }
 
 
+def precisions(loopwatch: str) -> dict[str, tuple[str, ...]]:
+    """The precisions that this loopwatch has, and the flags that choose them."""
+    help_text, _ = run([loopwatch, "bench", "--help"])
+    if "--precision" not in help_text:
+        return {"exact": ()}
+    return {name: ("--precision", name) for name in ("exact", "fast")}
+
+
 def all_systems(loopwatch: str, llama_bench: str, python: str, models: Path) -> list[System]:
     """Every system that can run here, in the order of the table."""
-    help_text, _ = run([loopwatch, "bench", "--help"])
-    precisions = ["exact", "fast"] if "--precision" in help_text else ["exact"]
     systems: list[System] = []
     for bits in (4, 8):
-        for precision in precisions:
-            flags = ("--precision", precision) if len(precisions) > 1 else ()
+        for precision, flags in precisions(loopwatch).items():
             slug = f"loopwatch-{precision}" + ("" if bits == 4 else f"-{bits}bit")
             name = f"loopwatch {precision}, MLX {bits}-bit"
             weights = models / f"mlx-{bits}bit"
             systems.append(Loopwatch(slug, name, loopwatch, weights, flags))
     for slug, name in (
         ("q4_0", "Q4_0"),
-        ("q4_0-mixed", "Q4_0, embedding Q8_0"),
+        ("q4_0-mixed", "Q4_0 mixed"),
         ("q4_1", "Q4_1"),
         ("q8_0", "Q8_0"),
     ):
