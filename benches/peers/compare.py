@@ -273,8 +273,8 @@ def show(systems: list[System], raw: Json, arguments: argparse.Namespace) -> Non
     print("random weights. Medians of the rounds (least–greatest); ratios are of one round each.")
     print("Mixed has its embedding in Q8_0, as llama-quantize makes Q4_0 by itself.\n")
     if raw["load"] and (raw["load"][0] or 0) > BUSY:
-        print(f"The machine was busy before the first round (load {raw['load'][0]:.1f}): programs whose")
-        print("threads wait by spinning, as those of llama.cpp do, suffer most. Measure again.\n")
+        print(f"Load {raw['load'][0]:.1f} before the first round. If that was more than this script's own")
+        print("building, measure again: threads that wait by spinning, as llama.cpp's, suffer most.\n")
     print(phase_table("prefill", f"prefill, {arguments.prompt} tokens", systems, results))
     decode = f"decode, {arguments.tokens} steps"
     print("\n" + phase_table("decode", decode, systems, results, notes=True))
