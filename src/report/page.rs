@@ -154,6 +154,7 @@ fn facts(record: &Record) -> Vec<Fact> {
         platform,
         processor,
         threads,
+        jobs,
         overrides,
         environment,
         models,
@@ -180,6 +181,14 @@ fn facts(record: &Record) -> Vec<Fact> {
             "Machine",
             machine,
             format!("{system}{}", things(*threads, "thread")),
+        ),
+        fact(
+            "Together",
+            things(*jobs, "conversation"),
+            match jobs {
+                1 => "each had the machine to itself".to_owned(),
+                _ => "at the same time; what judges a time ran alone".to_owned(),
+            },
         ),
     ];
     for model in models {
