@@ -56,6 +56,12 @@ struct Options {
     /// Most requests decoded together
     #[arg(long, default_value_t = EngineOptions::default().max_batch)]
     batch: usize,
+    /// Threads of the engine
+    #[arg(long, default_value_t = EngineOptions::default().threads)]
+    threads: usize,
+    /// Only the points of the first N prompts
+    #[arg(long, default_value_t = 16)]
+    prompts: usize,
     /// How often the sweep is run together; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -158,12 +164,14 @@ fn timed<T>(body: impl Future<Output = T>) -> (T, Duration) {
 }
 
 /// All points at once, on a fresh engine.
-fn together(points: &[GenerateRequest], batch: usize) -> (Vec<Transcript>, Duration) {
+fn together(points: &[GenerateRequest], options: &Options) -> (Vec<Transcript>, Duration) {
     let engine = engine(EngineOptions {
-        max_batch: batch,
-        ..EngineOptions::default()
+        max_batch: options.batch,
+        ..EngineOptions::with_threads(options.threads)
     });
-    let answers = points.iter().map(|point| collect(engine.submit(point.clone())));
+    let answers = points
+        .iter()
+        .map(|point| collect(engine.submit(point.clone())));
     timed(join_all(answers))
 }
 
@@ -171,10 +179,11 @@ fn together(points: &[GenerateRequest], batch: usize) -> (Vec<Transcript>, Durat
 fn one_by_one<'a>(
     points: impl Iterator<Item = &'a GenerateRequest>,
     prefix_cache_bytes: usize,
+    threads: usize,
 ) -> (Vec<Transcript>, Duration) {
     let engine = engine(EngineOptions {
         prefix_cache_bytes,
-        ..EngineOptions::default()
+        ..EngineOptions::with_threads(threads)
     });
     timed(async {
         let mut answers = Vec::new();
@@ -195,29 +204,35 @@ fn bits(answer: &Transcript) -> Vec<[u32; 3]> {
 
 fn report(what: &str, tokens: usize, took: Duration) {
     let seconds = took.as_secs_f64();
-    println!("{what:<34} {seconds:8.2} s  {:8.0} tokens/s", tokens as f64 / seconds);
+    println!(
+        "{what:<34} {seconds:8.2} s  {:8.0} tokens/s",
+        tokens as f64 / seconds
+    );
 }
 
 /// Fails unless each prompt was computed once and then shared by all its points.
-fn prefill(points: &[GenerateRequest], answers: &[Transcript]) {
-    let per_prompt = points.len() / (TITLES.len() + FILES.len());
+fn prefill(answers: &[Transcript], per_prompt: usize) {
     let (mut asked, mut computed) = (0, 0);
     for group in answers.chunks(per_prompt) {
         asked += group.iter().map(|a| a.usage.input_tokens).sum::<usize>();
-        computed += group.iter().map(|a| a.usage.computed_tokens()).sum::<usize>();
-        let full = group.iter().filter(|a| a.usage.computed_tokens() > 1);
-        println!(
-            "    prompt of {:4} tokens: computed by {} of {per_prompt} points",
-            group[0].usage.input_tokens,
-            full.count()
-        );
+        computed += group
+            .iter()
+            .map(|a| a.usage.computed_tokens())
+            .sum::<usize>();
+        // The last token of a prompt is computed for its logits, whatever is known of it.
+        let full = group
+            .iter()
+            .filter(|a| a.usage.computed_tokens() > 1)
+            .count();
+        assert_eq!(full, 1, "a prompt was computed {full} times");
     }
-    println!("prompt tokens asked for: {asked}, computed: {computed}");
+    println!("prompt tokens asked for: {asked}, computed: {computed}; each prompt once");
 }
 
 fn main() {
     let options = Options::parse();
-    let points = points();
+    let mut points = points();
+    points.truncate(options.prompts * points.len() / (TITLES.len() + FILES.len()));
     let distinct: BTreeSet<String> = points.iter().map(|p| format!("{:?}", p.prompt)).collect();
     println!(
         "{} settings x {} prompts x {TOKENS} tokens, batches of {}",
@@ -226,20 +241,23 @@ fn main() {
         options.batch
     );
     let mut rounds: Vec<_> = (0..options.rounds.max(1))
-        .map(|_| together(&points, options.batch))
+        .map(|_| together(&points, &options))
         .collect();
     rounds.sort_by_key(|(_, took)| *took);
     for (_, took) in &rounds {
         report("together", points.len() * TOKENS, *took);
     }
     let (shared, took) = rounds.swap_remove(rounds.len() / 2);
-    prefill(&points, &shared);
+    prefill(&shared, points.len() / distinct.len());
     if options.together_only {
         return;
     }
-    for (what, cache) in [("one by one", 0), ("one by one, prompts remembered", 256 << 20)] {
+    for (what, cache) in [
+        ("one by one", 0),
+        ("one by one, prompts remembered", 256 << 20),
+    ] {
         let every = options.every.max(1);
-        let (alone, alone_took) = one_by_one(points.iter().step_by(every), cache);
+        let (alone, alone_took) = one_by_one(points.iter().step_by(every), cache, options.threads);
         for (index, (alone, shared)) in alone.iter().zip(shared.iter().step_by(every)).enumerate() {
             assert_eq!(bits(alone), bits(shared), "point {}", index * every);
         }

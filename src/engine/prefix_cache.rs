@@ -247,14 +247,9 @@ mod tests {
         for index in 0..20 {
             keep(&mut cache, &decoder, &answer(index));
             assert!(cache.positions <= cache.most_positions);
-            // The answer before the last one is still there, the one before that is not.
-            let alive = |back: u32| index.checked_sub(back).map(answer);
-            if let Some(previous) = alive(1) {
-                assert_eq!(known(&mut cache, &decoder, &previous), 29);
-            }
-            if let Some(older) = alive(2) {
-                assert_eq!(known(&mut cache, &decoder, &older), 20);
-            }
+        }
+        for (index, expected) in [(19, 29), (18, 29), (17, 20), (0, 20)] {
+            assert_eq!(known(&mut cache, &decoder, &answer(index)), expected);
         }
     }
 

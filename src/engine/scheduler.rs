@@ -101,10 +101,16 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         }
         if parts.iter().any(|part| *part > 1) {
             // A prompt takes long, and no token that is ready waits for it.
-            self.running.iter_mut().for_each(|request| request.writer.tell());
+            self.running
+                .iter_mut()
+                .for_each(|request| request.writer.tell());
         }
 
-        let taking_part = self.running.iter_mut().zip(&parts).filter(|(_, part)| **part > 0);
+        let taking_part = self
+            .running
+            .iter_mut()
+            .zip(&parts)
+            .filter(|(_, part)| **part > 0);
         let mut feeds: Vec<_> = taking_part
             .map(|(request, part)| request.feed(*part))
             .collect();
@@ -212,7 +218,12 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         let mut complete = complete.into_iter();
         let (decoder, known) = (self.decoder, &mut self.known);
         self.running.retain_mut(|request| {
-            match complete.next().unwrap_or(false).then(|| sampled.next()).flatten() {
+            match complete
+                .next()
+                .unwrap_or(false)
+                .then(|| sampled.next())
+                .flatten()
+            {
                 Some(sampled) => request.advance(sampled, decoder, known) == Progress::Goes,
                 None => true,
             }

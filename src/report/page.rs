@@ -311,6 +311,7 @@ mod tests {
         Duration: 1 min 12 s (model loading included)
         Tool: loopwatch 0.1.0 ()
         Machine: AMD EPYC 9B14 (linux x86_64, 2 threads)
+        Together: 16 conversations (at the same time; what judges a time ran alone)
         Model: builtin:readme (llama, 5.5 M parameters, 4 bit, weights sha256 0123456789ab…)
         Overrides: sampling.max_tokens=400 (laid over every scenario)
         ");

@@ -139,3 +139,6 @@ fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
     });
     sorted.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,5 +35,8 @@ impl Slots {
 pub(super) fn wants_no_company(case: &Case) -> bool {
     let timed = |rule: &Rule| matches!(rule, Rule::Ttft(_) | Rule::EndToEnd(_));
     case.limits.time_limit < Limits::default().time_limit
-        || case.assertions.iter().any(|assertion| timed(&assertion.rule))
+        || case
+            .assertions
+            .iter()
+            .any(|assertion| timed(&assertion.rule))
 }

@@ -38,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "loops",
             "assertion",
             "snapshot",
+            "scenario",
             "plan",
             "record",
             "target",
