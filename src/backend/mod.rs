@@ -194,6 +194,12 @@ pub trait Backend: 'static {
     /// If the operation fails on the device.
     fn select(&self, x: Self::Tensor, rows: &[usize]) -> Result<Self::Tensor, BackendError>;
 
+    /// Calls `task` with every index below `tasks`, in no particular order, on the threads that
+    /// the backend computes with, if it has any.
+    fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        (0..tasks).for_each(task);
+    }
+
     /// Brings a tensor to the host, row by row.
     ///
     /// # Errors

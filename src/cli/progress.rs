@@ -1,6 +1,6 @@
 //! The live view of a run: a line per finished case, and on a terminal a running counter.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -19,9 +19,14 @@ fn counted(number: usize, thing: &str) -> String {
 pub(super) struct Progress {
     bar: ProgressBar,
     table: Table,
-    current: String,
+    /// The cases that have begun and not ended: number and id.
+    current: Vec<(usize, String)>,
     tokens: usize,
+    drawn: Instant,
 }
+
+/// The shortest time between two changes of the counter.
+const REDRAW: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// Prints what will run.
@@ -53,31 +58,45 @@ impl Progress {
         Self {
             bar,
             table,
-            current: String::new(),
+            current: Vec::new(),
             tokens: 0,
+            drawn: Instant::now(),
         }
     }
 
     /// Shows one event.
     pub(super) fn show(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::CaseStarted { case, .. } => {
-                self.current.clone_from(&case.id);
-                self.tokens = 0;
-                self.bar.set_message(self.current.clone());
+            RunEvent::CaseStarted { index, case } => {
+                self.current.push((*index, case.id.clone()));
+                self.redraw();
             }
-            RunEvent::Token { control } => {
+            RunEvent::Token { .. } => {
                 self.tokens += 1;
-                let what = if *control { ", control" } else { "" };
-                self.bar
-                    .set_message(format!("{}{what}: {} tokens", self.current, self.tokens));
+                if self.drawn.elapsed() >= REDRAW {
+                    self.redraw();
+                }
             }
-            RunEvent::CaseFinished { record, .. } => {
+            RunEvent::CaseFinished { index, record } => {
+                self.current.retain(|(number, _)| number != index);
                 let row = self.table.row(record);
                 self.bar.suspend(|| anstream::println!("{row}"));
                 self.bar.inc(1);
+                self.redraw();
             }
         }
+    }
+
+    /// What runs, and the tokens of all conversations so far.
+    fn redraw(&mut self) {
+        self.drawn = Instant::now();
+        let what = match self.current.as_slice() {
+            [] => return,
+            [(_, id)] => id.clone(),
+            [(_, id), others @ ..] => format!("{id} and {} more", others.len()),
+        };
+        self.bar
+            .set_message(format!("{what}: {} tokens", self.tokens));
     }
 
     /// Takes the counter away.

@@ -7,6 +7,7 @@ use crate::record::{FORMAT_VERSION, ModelProvenance, Provenance};
 /// The provenance of a run that starts now.
 pub(super) fn collect(
     threads: usize,
+    jobs: usize,
     overrides: Vec<String>,
     environment: Vec<String>,
     models: Vec<ModelProvenance>,
@@ -21,6 +22,7 @@ pub(super) fn collect(
         platform: platform(),
         processor: processor().unwrap_or_else(|| "unknown".to_owned()),
         threads,
+        jobs,
         overrides,
         environment,
         models,

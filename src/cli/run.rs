@@ -46,10 +46,18 @@ pub(super) struct Run {
     report: PathBuf,
     #[command(flatten)]
     backend: BackendFlags,
+    /// Most conversations that go on at the same time; changes no answer, but their times: 1 is
+    /// for measuring
+    #[arg(long, value_name = "N", default_value_t = JOBS,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
     /// List the selected cases and run nothing
     #[arg(long)]
     list: bool,
 }
+
+/// Conversations that go on together unless asked for otherwise: more gain little on a few cores.
+const JOBS: u16 = 16;
 
 const EXAMPLES: &str = "\
 Ends with 0 if all cases pass, 100 if one fails, 101 if a model cannot be loaded, 2 for a broken
@@ -85,19 +93,25 @@ impl Run {
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,
-            &provenance::collect(options.threads, set, variables, models.clone()),
+            &provenance::collect(
+                options.threads,
+                usize::from(self.jobs),
+                set,
+                variables,
+                models.clone(),
+            ),
         )?;
 
         let mut progress = Progress::start(&cases, &models);
         let snapshots = SnapshotStore::new(&self.snapshots);
-        let (summary, stopped) = execute(
-            &cases,
-            &targets,
-            &snapshots,
+        let plan = Plan {
+            cases: &cases,
+            targets: &targets,
+            snapshots: &snapshots,
+            jobs: usize::from(self.jobs),
             write_pending,
-            writer,
-            &mut progress,
-        )?;
+        };
+        let (summary, stopped) = plan.execute(writer, &mut progress)?;
         progress.stop();
 
         let record = Record::read(&folder)?;
@@ -177,39 +191,48 @@ fn load(
     Ok((targets, models))
 }
 
-/// Runs the plan on a runtime of its own, and ends it early at Ctrl-C or SIGTERM; then the exit
-/// code says which.
-fn execute(
-    cases: &[Case],
-    targets: &Targets,
-    snapshots: &SnapshotStore,
+/// What is to be run, and how.
+struct Plan<'a> {
+    cases: &'a [Case],
+    targets: &'a Targets,
+    snapshots: &'a SnapshotStore,
+    jobs: usize,
     write_pending: bool,
-    writer: RecordWriter,
-    progress: &mut Progress,
-) -> anyhow::Result<(Summary, Option<Exit>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (stop, interrupted) = watch::channel(false);
-    runtime.block_on(async {
-        let context = RunContext {
-            targets,
-            snapshots,
-            write_pending,
-            interrupted,
-        };
-        let mut on_event = |event: runner::RunEvent<'_>| progress.show(&event);
-        let run = runner::run(cases, &context, writer, &mut on_event);
-        let mut run = std::pin::pin!(run);
-        tokio::select! {
-            summary = &mut run => Ok((summary?, None)),
-            signal = asked_to_stop() => {
-                // The run holds a receiver, so this cannot fail while it goes on.
-                let _ = stop.send(true);
-                Ok((run.await?, Some(signal)))
+}
+
+impl Plan<'_> {
+    /// Runs on a runtime of its own, and ends early at Ctrl-C or SIGTERM; then the exit code says
+    /// which.
+    fn execute(
+        self,
+        writer: RecordWriter,
+        progress: &mut Progress,
+    ) -> anyhow::Result<(Summary, Option<Exit>)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, interrupted) = watch::channel(false);
+        runtime.block_on(async {
+            let context = RunContext {
+                targets: self.targets,
+                snapshots: self.snapshots,
+                jobs: self.jobs,
+                write_pending: self.write_pending,
+                interrupted,
+            };
+            let mut on_event = |event: runner::RunEvent<'_>| progress.show(&event);
+            let run = runner::run(self.cases, &context, writer, &mut on_event);
+            let mut run = std::pin::pin!(run);
+            tokio::select! {
+                summary = &mut run => Ok((summary?, None)),
+                signal = asked_to_stop() => {
+                    // The run holds a receiver, so this cannot fail while it goes on.
+                    let _ = stop.send(true);
+                    Ok((run.await?, Some(signal)))
+                }
             }
-        }
-    })
+        })
+    }
 }
 
 /// Waits for the user, or the system, to end the program.

@@ -12,6 +12,7 @@ mod prefix_cache;
 mod request;
 mod scheduler;
 mod threads;
+mod writer;
 
 use std::sync::Arc;
 use std::thread;

@@ -151,6 +151,12 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
+    /// Calls `task` with every index below `tasks`, in no particular order, on the backend's
+    /// threads: for what is done with the logits of a batch.
+    pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        self.backend.for_each(tasks, task);
+    }
+
     /// Extends every sequence of a batch by its tokens. Returns the logits after the last token
     /// of each sequence that wants them, in order.
     ///

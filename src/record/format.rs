@@ -1,7 +1,7 @@
 //! The lines of `record.jsonl`, versioned.
 //!
 //! A record starts with one [`Line::Run`], has one [`Line::Case`] per finished case in the order
-//! in which they ended, and closes with one [`Line::End`]. A record without its closing line was
+//! in which they ended (each says its place in the plan), and closes with one [`Line::End`]. A record without its closing line was
 //! interrupted; what it holds is still good.
 
 use serde::{Deserialize, Serialize};
@@ -42,12 +42,21 @@ pub struct Provenance {
     pub processor: String,
     /// Threads that the engine used.
     pub threads: usize,
+    /// Most conversations that were held at the same time. Times of one in company are not those
+    /// of one alone; cases that judge a time ran alone whatever stands here.
+    #[serde(default = "one")]
+    pub jobs: usize,
     /// Settings laid over every scenario with `--set`, as `key=value`.
     pub overrides: Vec<String>,
     /// Environment variables that changed a default, as `NAME=value`.
     pub environment: Vec<String>,
     /// The models that were loaded.
     pub models: Vec<ModelProvenance>,
+}
+
+/// Before there were jobs, there was one.
+fn one() -> usize {
+    1
 }
 
 /// Which model was loaded.
@@ -80,6 +89,9 @@ pub enum CaseVerdict {
 pub struct CaseRecord {
     /// `<scenario>/<test>`, unique in the run.
     pub id: String,
+    /// Its place in the plan, from 0.
+    #[serde(default)]
+    pub index: usize,
     /// Path of the scenario file as given.
     pub scenario: String,
     /// Line of the test in that file, counted from 1.

@@ -231,7 +231,7 @@ fn io_error(action: &'static str, path: &Path, problem: io::Error) -> RecordErro
 pub struct Record {
     /// What ran, where, and with which command.
     pub provenance: Provenance,
-    /// In the order in which they ended.
+    /// In the order of the plan.
     pub cases: Vec<CaseRecord>,
     /// The totals; `None` if the run was interrupted before it could close the record.
     pub summary: Option<Summary>,
@@ -294,6 +294,7 @@ impl Record {
                     reason,
                 })?;
         }
+        record.cases.sort_by_key(|case| case.index);
         Ok(record)
     }
 
@@ -373,6 +374,7 @@ mod tests {
             platform: "linux x86_64".to_owned(),
             processor: "a processor".to_owned(),
             threads: 2,
+            jobs: 1,
             overrides: Vec::new(),
             environment: Vec::new(),
             models: vec![ModelProvenance {
@@ -391,6 +393,7 @@ mod tests {
         };
         CaseRecord {
             id: id.to_owned(),
+            index: 0,
             scenario: "scenarios/größe.yaml".to_owned(),
             scenario_line: 7,
             description: "größe 気 🙂\nsecond line".to_owned(),

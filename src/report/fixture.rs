@@ -233,6 +233,7 @@ fn case(
     let file = id.split('/').next().unwrap_or_default();
     CaseRecord {
         id: id.to_owned(),
+        index: 0,
         scenario: format!("scenarios/{file}.yaml"),
         scenario_line: line,
         description: description.to_owned(),
@@ -455,6 +456,7 @@ fn provenance() -> Provenance {
         platform: "linux x86_64".to_owned(),
         processor: "AMD EPYC 9B14".to_owned(),
         threads: 2,
+        jobs: 16,
         overrides: vec!["sampling.max_tokens=400".to_owned()],
         environment: Vec::new(),
         models: vec![ModelProvenance {

@@ -154,6 +154,7 @@ fn facts(record: &Record) -> Vec<Fact> {
         platform,
         processor,
         threads,
+        jobs,
         overrides,
         environment,
         models,
@@ -180,6 +181,14 @@ fn facts(record: &Record) -> Vec<Fact> {
             "Machine",
             machine,
             format!("{system}{}", things(*threads, "thread")),
+        ),
+        fact(
+            "Together",
+            things(*jobs, "conversation"),
+            match jobs {
+                1 => "each had the machine to itself".to_owned(),
+                _ => "at the same time; what judges a time ran alone".to_owned(),
+            },
         ),
     ];
     for model in models {
@@ -302,6 +311,7 @@ mod tests {
         Duration: 1 min 12 s (model loading included)
         Tool: loopwatch 0.1.0 ()
         Machine: AMD EPYC 9B14 (linux x86_64, 2 threads)
+        Together: 16 conversations (at the same time; what judges a time ran alone)
         Model: builtin:readme (llama, 5.5 M parameters, 4 bit, weights sha256 0123456789ab…)
         Overrides: sampling.max_tokens=400 (laid over every scenario)
         ");

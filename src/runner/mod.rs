@@ -1,21 +1,29 @@
 //! Executes a plan: talks to targets, plays the tools, judges, records. Never prints.
 //!
-//! [`run`] emits [`RunEvent`]s; who shows them, and how, is not its business. Cases run one after
-//! the other, each with its control directly behind it, and each is recorded when it ends.
+//! [`run`] emits [`RunEvent`]s; who shows them, and how, is not its business. Several
+//! conversations go on at the same time, all with one model, because models in one process
+//! compete for its cores. A case is recorded when it and its control have ended.
 
 mod case;
 mod conversation;
 mod judging;
 mod reference;
+mod slots;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::{StreamExt, stream};
+use indexmap::IndexMap;
 use tokio::sync::watch;
 
 pub use judging::rejudge;
 pub use reference::{RecordedComparisons, compare_snapshots};
+
+use case::Session;
+use slots::Slots;
 
 use crate::plan::Case;
 use crate::record::{CaseRecord, CaseVerdict, RecordError, RecordWriter, Summary};
@@ -37,6 +45,8 @@ pub enum RunEvent<'a> {
     },
     /// A generation of the case, or of its control, made one more token.
     Token {
+        /// The number of the case.
+        index: usize,
         /// Whether it is the control that runs.
         control: bool,
     },
@@ -55,14 +65,19 @@ pub struct RunContext<'a> {
     pub targets: &'a Targets,
     /// Where reviewed outputs are.
     pub snapshots: &'a SnapshotStore,
+    /// Most conversations that go on at the same time, at least 1.
+    pub jobs: usize,
     /// Whether outputs that differ are written beside their snapshot for review.
     pub write_pending: bool,
     /// Becomes true when the user wants to stop.
     pub interrupted: watch::Receiver<bool>,
 }
 
-/// Runs every case, appends each to the record, and closes it. An interrupted run leaves out the
-/// case it was in and the ones behind it.
+/// Runs every case, appends each to the record when it ends, and closes the record. An
+/// interrupted run leaves out the cases that it was in and those that had not begun.
+///
+/// Outputs do not depend on `jobs`. Cases whose verdict may depend on their company, because they
+/// judge a time, run alone, behind the other cases of their model.
 ///
 /// # Errors
 /// If the record cannot be written.
@@ -74,24 +89,56 @@ pub async fn run(
 ) -> Result<Summary, RecordError> {
     let start = Instant::now();
     let mut summary = Summary::default();
-    for (index, case) in cases.iter().enumerate() {
-        on_event(RunEvent::CaseStarted { index, case });
-        let Some(finished) = case::run_case(case, context, on_event).await else {
-            break;
-        };
-        match finished.verdict {
-            CaseVerdict::Passed => summary.passed += 1,
-            CaseVerdict::Failed => summary.failed += 1,
-            CaseVerdict::Errored => summary.errored += 1,
-        }
-        record.append(&finished)?;
-        on_event(RunEvent::CaseFinished {
-            index,
-            record: &finished,
+    let slots = Slots::new(context.jobs);
+    let on_event = RefCell::new(on_event);
+    let emit = |event: RunEvent<'_>| (*on_event.borrow_mut())(event);
+    for group in by_model(cases) {
+        let outcomes = group.into_iter().map(|index| {
+            let session = Session {
+                index,
+                case: &cases[index],
+                context,
+                slots: &slots,
+                emit: &emit,
+            };
+            session.run()
         });
+        let mut outcomes = stream::iter(outcomes).buffer_unordered(context.jobs.max(1));
+        while let Some(outcome) = outcomes.next().await {
+            let Some(finished) = outcome else {
+                continue;
+            };
+            match finished.verdict {
+                CaseVerdict::Passed => summary.passed += 1,
+                CaseVerdict::Failed => summary.failed += 1,
+                CaseVerdict::Errored => summary.errored += 1,
+            }
+            record.append(&finished)?;
+            emit(RunEvent::CaseFinished {
+                index: finished.index,
+                record: &finished,
+            });
+        }
     }
     summary.not_run = cases.len() - summary.passed - summary.failed - summary.errored;
     summary.wall_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     record.finish(&summary)?;
     Ok(summary)
 }
+
+/// The numbers of the cases, by model in the order in which the plan names them first; those that
+/// want no company last.
+fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut groups: IndexMap<&str, Vec<usize>> = IndexMap::new();
+    for (index, case) in cases.iter().enumerate() {
+        groups.entry(&case.model.resolved).or_default().push(index);
+    }
+    let sorted = groups.into_values().map(|mut group| {
+        group.sort_by_key(|index| slots::wants_no_company(&cases[*index]));
+        group
+    });
+    sorted.collect()
+}
+
+#[cfg(test)]
+mod tests;

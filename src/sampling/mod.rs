@@ -22,7 +22,7 @@ pub use penalties::Penalties;
 pub use rng::Rng;
 
 use crate::generation::{EndOfSequence, Profile, SamplingParams, Token};
-use numerics::{constant, log_softmax};
+use numerics::{constant, first_equal, greatest, log_softmax};
 
 /// What a sampler has to know about the sequence that it continues.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,6 +131,10 @@ impl Sampler {
 
 /// The first of the greatest values; of none, 0.
 fn argmax(values: &[f32]) -> u32 {
+    if let Some([first, _]) = greatest(values) {
+        return first_equal(values, first).unwrap_or(0) as u32;
+    }
+    // With something that is not a number, the order of comparisons counts.
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
         if *value > values[best] {
@@ -142,15 +146,10 @@ fn argmax(values: &[f32]) -> u32 {
 
 /// Distance between the greatest and the second-greatest value; 0 with fewer than two.
 fn margin(values: &[f32]) -> f32 {
-    let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-    for value in values {
-        if *value > first {
-            second = first;
-            first = *value;
-        } else if *value > second {
-            second = *value;
-        }
-    }
+    // With something that is not a number, the token is refused whatever its margin.
+    let Some([first, second]) = greatest(values) else {
+        return 0.0;
+    };
     let margin = first - second;
     if margin.is_finite() { margin } else { 0.0 }
 }

@@ -180,9 +180,76 @@ const INTERVALS: [(f64, f64); 16] = {
     table
 };
 
-/// The greatest value; negative infinity of none.
+/// The greatest value; negative infinity of none. What is not a number does not count.
 pub(super) fn maximum(values: &[f32]) -> f32 {
-    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    match greatest(values) {
+        Some([first, _]) => first,
+        None => values.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+    }
+}
+
+/// The greatest and the second-greatest value, which are equal if two are the greatest; negative
+/// infinity where there is none. `None` if some value is not a number.
+pub(super) fn greatest(values: &[f32]) -> Option<[f32; 2]> {
+    Isa::best().run(Greatest(values))
+}
+
+struct Greatest<'a>(&'a [f32]);
+
+impl Kernel for Greatest<'_> {
+    type Output = Option<[f32; 2]>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> Option<[f32; 2]> {
+        let (blocks, rest) = self.0.as_chunks::<LANES>();
+        let none = L::splat(f32::NEG_INFINITY);
+        let (mut first, mut second) = (none, none);
+        let mut not_numbers = [false; LANES];
+        for block in blocks {
+            for (found, value) in not_numbers.iter_mut().zip(block) {
+                *found |= value.is_nan();
+            }
+            let x = L::load(block);
+            second = second.max(first.min(x));
+            first = first.max(x);
+        }
+        if not_numbers.contains(&true) || rest.iter().any(|value| value.is_nan()) {
+            return None;
+        }
+        // The two greatest of all are among the two greatest of each lane.
+        let candidates = [first.store(), second.store()];
+        let candidates = candidates.as_flattened().iter().chain(rest);
+        Some(
+            candidates.fold([f32::NEG_INFINITY; 2], |[first, second], value| {
+                [first.max(*value), second.max(first.min(*value))]
+            }),
+        )
+    }
+}
+
+/// The index of the first element that equals `value`.
+pub(super) fn first_equal(values: &[f32], value: f32) -> Option<usize> {
+    Isa::best().run(FirstEqual { values, value })
+}
+
+struct FirstEqual<'a> {
+    values: &'a [f32],
+    value: f32,
+}
+
+impl Kernel for FirstEqual<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> Option<usize> {
+        let is_it = |value: &f32| *value == self.value;
+        let (blocks, _) = self.values.as_chunks::<LANES>();
+        // Without an early end inside a block, so that its elements are compared together.
+        let has_it = |block: &[f32; LANES]| block.iter().fold(false, |any, x| any | is_it(x));
+        let before = LANES * blocks.iter().take_while(|block| !has_it(block)).count();
+        let place = self.values[before..].iter().position(is_it)?;
+        Some(before + place)
+    }
 }
 
 /// `x - log Σ exp x` in place (`backend/cpu/logsumexp.cpp`; mlx-lm subtracts it).
@@ -263,6 +330,38 @@ mod tests {
                 isa.run(Exponentials { values: &values, shift, out: &mut out });
                 let found: Vec<_> = out.into_iter().map(bits).collect();
                 prop_assert_eq!(&found, &expected, "{}", isa);
+            }
+        }
+
+        #[test]
+        fn the_greatest_values_and_the_first_place_of_one(
+            values in prop::collection::vec(prop_oneof![
+                -3i8..3, Just(100), Just(-100),
+            ].prop_map(|value| match value {
+                100 => f32::INFINITY,
+                -100 => f32::NEG_INFINITY,
+                value => f32::from(value),
+            }), 0..80),
+            not_a_number in prop::option::of(0usize..80),
+        ) {
+            let mut values = values;
+            let mut sorted = values.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            sorted.extend([f32::NEG_INFINITY; 2]);
+            let expected = [sorted[0], sorted[1]];
+            for isa in Isa::available() {
+                prop_assert_eq!(isa.run(Greatest(&values)), Some(expected), "{}", isa);
+                for value in [expected[0], 7.0] {
+                    let place = values.iter().position(|other| *other == value);
+                    let found = isa.run(FirstEqual { values: &values, value });
+                    prop_assert_eq!(found, place, "{}", isa);
+                }
+            }
+            if let Some(place) = not_a_number.and_then(|place| values.get_mut(place)) {
+                *place = f32::NAN;
+                for isa in Isa::available() {
+                    prop_assert_eq!(isa.run(Greatest(&values)), None, "{}", isa);
+                }
             }
         }
 

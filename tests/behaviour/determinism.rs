@@ -3,7 +3,9 @@
 
 use loopwatch::backend::{BackendKind, Precision};
 use loopwatch::engine::{Engine, EngineOptions};
-use loopwatch::generation::{Event, GenerateRequest, Prompt, SamplingSettings, Token, Transcript};
+use loopwatch::generation::{
+    Event, GenerateRequest, Prompt, SamplingParams, SamplingSettings, Token, Transcript,
+};
 use loopwatch::model::ModelRef;
 use loopwatch::simd::Isa;
 use rstest::rstest;
@@ -78,11 +80,7 @@ fn collect(
 
 /// All requests handed over at once.
 fn together(engine: &Engine) -> Vec<Transcript> {
-    let receivers: Vec<_> = requests()
-        .into_iter()
-        .map(|request| engine.submit(request))
-        .collect();
-    receivers.into_iter().map(collect).collect()
+    all(engine, requests())
 }
 
 /// Each request after the answer to the one before.
@@ -244,4 +242,90 @@ fn a_reader_that_does_not_read_holds_up_nobody_else() {
     let answers = together(&engine);
     assert_eq!(answers.len(), requests().len());
     drop(unread);
+}
+
+/// Eight requests with one prompt, and one that has only its first half in common with them.
+fn one_prompt() -> Vec<GenerateRequest> {
+    let prompt: Vec<u32> = (0..120).map(|i| 5 + (i * 37) % 500).collect();
+    let other = prompt[..60].iter().copied().chain(700..760).collect();
+    let sampling = requests().remove(1).sampling;
+    let mut requests: Vec<_> = (0..8)
+        .map(|seed| GenerateRequest {
+            prompt: Prompt::Tokens {
+                tokens: prompt.clone(),
+            },
+            sampling: SamplingParams {
+                seed: Some(seed),
+                max_tokens: 12,
+                ..sampling.clone()
+            },
+            top_logprobs: 0,
+        })
+        .collect();
+    requests.push(GenerateRequest {
+        prompt: Prompt::Tokens { tokens: other },
+        ..requests[0].clone()
+    });
+    requests
+}
+
+fn all(engine: &Engine, requests: Vec<GenerateRequest>) -> Vec<Transcript> {
+    let receivers: Vec<_> = requests
+        .into_iter()
+        .map(|request| engine.submit(request))
+        .collect();
+    receivers.into_iter().map(collect).collect()
+}
+
+#[rstest]
+#[case::whole_prompts(512)]
+#[case::pieces(7)]
+#[case::token_by_token(1)]
+fn a_prompt_that_several_bring_at_once_is_computed_once(#[case] prefill_chunk: usize) {
+    let model = "builtin:readme";
+    let alone = engine(model, plain());
+    let reference: Vec<_> = one_prompt()
+        .into_iter()
+        .map(|request| collect(alone.submit(request)))
+        .collect();
+    let engine = engine(
+        model,
+        EngineOptions {
+            prefill_chunk,
+            // Whoever runs shares; nothing is remembered.
+            prefix_cache_bytes: 0,
+            ..EngineOptions::default()
+        },
+    );
+    let answers = all(&engine, one_prompt());
+    assert_eq!(bits(&answers), bits(&reference));
+    let cached: Vec<usize> = answers.iter().map(|a| a.usage.cached_tokens).collect();
+    assert_eq!(cached, [0, 119, 119, 119, 119, 119, 119, 119, 60]);
+}
+
+#[test]
+fn nobody_waits_for_a_prompt_whose_reader_has_gone() {
+    let model = "builtin:readme";
+    let reference = bits(&all(&engine(model, plain()), one_prompt()));
+    for _ in 0..5 {
+        let engine = engine(
+            model,
+            EngineOptions {
+                prefill_chunk: 1,
+                prefix_cache_bytes: 0,
+                ..EngineOptions::default()
+            },
+        );
+        let mut receivers: Vec<_> = one_prompt()
+            .into_iter()
+            .map(|request| engine.submit(request))
+            .collect();
+        // The first has begun and is far from done; the others wait for it.
+        let first = receivers.remove(0).blocking_recv();
+        assert!(matches!(first, Some(Ok(_))));
+        let answers: Vec<_> = receivers.into_iter().map(collect).collect();
+        assert_eq!(bits(&answers), reference[1..]);
+        assert!(answers[0].usage.cached_tokens < 119);
+        assert_eq!(answers[1].usage.cached_tokens, 119);
+    }
 }

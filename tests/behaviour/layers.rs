@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "loops",
             "assertion",
             "snapshot",
+            "scenario",
             "plan",
             "record",
             "target",

@@ -249,6 +249,64 @@ fn limits_fail_a_case_with_their_name() {
     .expect_stdout("time_limit: not finished after 0.001 s");
 }
 
+/// The cases of the last run as recorded, without what depends on the clock or on company.
+fn recorded(sandbox: &Sandbox) -> Vec<serde_json::Value> {
+    let runs = std::fs::read_dir(sandbox.path("reports")).expect("reports");
+    let mut runs: Vec<_> = runs.map(|run| run.expect("a run").path()).collect();
+    runs.sort();
+    let newest = runs.last().expect("a run").join("record.jsonl");
+    let text = std::fs::read_to_string(newest).expect("a record");
+    let lines = text.lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        forget_times(&mut line);
+        line
+    });
+    let mut cases: Vec<_> = lines.filter(|line| line["line"] == "case").collect();
+    cases.sort_by_key(|case| case["index"].as_u64());
+    cases
+}
+
+fn forget_times(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for name in ["token_at_us", "e2e_us", "cached_tokens"] {
+                fields.remove(name);
+            }
+            fields.values_mut().for_each(forget_times);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(forget_times),
+        _ => {}
+    }
+}
+
+#[test]
+fn answers_do_not_depend_on_how_many_are_asked_for_at_once() {
+    let sandbox = Sandbox::new();
+    let control = "  control: {sampling: {seed: 9}, must_fail: [not-loop]}\n";
+    let mut yaml = "version: 1\ndescription: d\nwhy: w\n\
+                    sampling: {temperature: 0.8, seed: 1, max_tokens: 60}\ntests:\n"
+        .to_owned();
+    for (index, title) in ["Configuration", "Traits", "Traits", "Errors", "Tests"]
+        .iter()
+        .enumerate()
+    {
+        yaml += &format!("- id: t{index}\n  user: Explain {title}\n  assert: [not-loop]\n");
+        yaml += if index % 2 == 0 { control } else { "" };
+    }
+    sandbox.write("s.yaml", &yaml);
+    let alone = {
+        sandbox.run(&["run", "s.yaml", "--jobs", "1"]);
+        recorded(&sandbox)
+    };
+    assert_eq!(alone.len(), 5);
+    for _ in 0..2 {
+        // The folders of two runs in one second have one name but for a number.
+        std::fs::remove_dir_all(sandbox.path("reports")).expect("removed");
+        sandbox.run(&["run", "s.yaml", "--jobs", "8"]);
+        assert_eq!(recorded(&sandbox), alone);
+    }
+}
+
 #[test]
 fn a_pipe_gets_plain_lines() {
     let sandbox = Sandbox::new();

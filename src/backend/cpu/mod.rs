@@ -211,6 +211,10 @@ impl Backend for Cpu {
         })
     }
 
+    fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        self.pool.for_each(tasks, task);
+    }
+
     fn to_host(&self, x: Tensor) -> Result<Vec<f32>, BackendError> {
         Ok(x.data)
     }

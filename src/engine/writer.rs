@@ -1,0 +1,184 @@
+//! Writes one answer: samples its tokens, turns them into text, and hands the events to the reader.
+//!
+//! Knows logits and events. The sequence that the logits come from, and its turn, are not its
+//! business, so several writers can sample at the same time.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::answer::Answer;
+use super::{EngineError, LoadedModel};
+use crate::generation::{Event, EventKind, FinishReason, GenerateRequest, SamplingParams, Usage};
+use crate::sampling::{Sampler, Sequence};
+
+/// Events that one step may bring: a token, tool calls, the finish. A reader that has less room
+/// than this makes its own request wait.
+const ROOM: usize = 8;
+
+/// How long a token may wait for the ones behind it. Waking a reader costs as much as a tenth of
+/// a token of a small model; whoever reads a stream cannot tell a millisecond, and the events'
+/// times are those of the tokens.
+const MOST_WAIT: Duration = Duration::from_millis(1);
+
+/// The answer to one request as it is written.
+pub(super) struct Writer<'a> {
+    sampling: SamplingParams,
+    top_logprobs: usize,
+    events: mpsc::Sender<Result<Event, EngineError>>,
+    received: Instant,
+    pub(super) usage: Usage,
+    sampler: Sampler,
+    /// Taken when the answer is finished.
+    answer: Option<Answer<'a>>,
+    /// Events that the reader has not been given yet.
+    held: Vec<Event>,
+    /// When it was last given some.
+    told: Instant,
+}
+
+/// What a step made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sampled {
+    /// The token.
+    pub(super) id: u32,
+    /// Why it is the last one, if it is.
+    pub(super) end: Option<FinishReason>,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer that has told its reader that the request has begun.
+    pub(super) fn start(
+        request: GenerateRequest,
+        prompt: &[u32],
+        events: mpsc::Sender<Result<Event, EngineError>>,
+        received: Instant,
+        model: &'a LoadedModel,
+    ) -> Self {
+        let sampling = request.sampling;
+        let usage = Usage {
+            input_tokens: prompt.len(),
+            ..Usage::default()
+        };
+        let sequence = Sequence {
+            prompt,
+            // What this engine remembers never shows, whatever the profile: a version whose
+            // penalties depend on its cache is followed with a cold one.
+            cached: 0,
+            eos: &model.eos,
+            newline: &model.newline,
+        };
+        let mut writer = Self {
+            sampler: Sampler::new(&sampling, &sequence),
+            answer: Some(Answer::new(model, &sampling)),
+            sampling,
+            top_logprobs: request.top_logprobs,
+            events,
+            received,
+            usage,
+            held: Vec::new(),
+            told: received,
+        };
+        writer.note(EventKind::Started {
+            input_tokens: prompt.len(),
+        });
+        writer.tell();
+        writer
+    }
+
+    /// Whether the reader has gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Whether the reader has room for what a step may bring.
+    pub(super) fn has_room(&self) -> bool {
+        let needed = ROOM + self.held.len();
+        self.events.capacity() >= needed.min(self.events.max_capacity())
+    }
+
+    /// Samples one token from the logits behind the last one.
+    pub(super) fn sample(
+        &mut self,
+        logits: &mut [f32],
+        model: &LoadedModel,
+    ) -> Result<Sampled, EngineError> {
+        let token = self.sampler.sample(logits, self.top_logprobs);
+        self.usage.output_tokens += 1;
+        let generated = self.usage.output_tokens;
+        if !token.logprob.is_finite() {
+            return Err(model.not_numbers(generated));
+        }
+        let id = token.id;
+        let ended = !self.sampling.ignore_eos && model.eos.contains(&id);
+        // An end-of-sequence token has no text.
+        let text = match &mut self.answer {
+            Some(answer) if !ended => answer.push(id)?,
+            _ => String::new(),
+        };
+        self.note(EventKind::Delta { token, text });
+        let stopped = self.answer.as_ref().is_some_and(Answer::stopped);
+        let end = if ended {
+            Some(FinishReason::Stop)
+        } else if stopped {
+            Some(FinishReason::StopSequence)
+        } else {
+            (generated == self.sampling.max_tokens).then_some(FinishReason::Length)
+        };
+        Ok(Sampled { id, end })
+    }
+
+    /// Gives the reader what it has waited for long enough; the first token goes out at once.
+    pub(super) fn tell_if_due(&mut self) {
+        if self.usage.output_tokens <= 1 || self.told.elapsed() >= MOST_WAIT {
+            self.tell();
+        }
+    }
+
+    /// Gives the reader all events so far.
+    pub(super) fn tell(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        for event in std::mem::take(&mut self.held) {
+            self.send(Ok(event));
+        }
+        self.told = Instant::now();
+    }
+
+    /// The last events.
+    pub(super) fn finish(&mut self, reason: FinishReason) {
+        let finished = self
+            .answer
+            .take()
+            .map(|answer| answer.finish(reason, self.usage));
+        match finished {
+            Some(Ok(events)) => events.into_iter().for_each(|kind| self.note(kind)),
+            Some(Err(error)) => return self.fail(error),
+            None => {}
+        }
+        self.tell();
+    }
+
+    /// Ends the answer with an error.
+    pub(super) fn fail(&mut self, error: EngineError) {
+        self.tell();
+        self.send(Err(error));
+    }
+
+    fn note(&mut self, kind: EventKind) {
+        self.held.push(Event {
+            at: self.received.elapsed(),
+            kind,
+        });
+    }
+
+    /// A request only takes part in a step if its reader has room, so a full channel is rare: an
+    /// answer with many tool calls. Then the step waits for its reader.
+    fn send(&self, event: Result<Event, EngineError>) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            // A reader that has gone is noticed before the next step.
+            let _ = self.events.blocking_send(event);
+        }
+    }
+}
