@@ -250,12 +250,36 @@ impl Lanes for Avx512 {
         let codes = i64::from_le_bytes(*codes);
         // SAFETY: see the type.
         Self(unsafe {
-            // The lowest byte of lane i becomes the eight bits from bit 4·i on; the look-up reads
-            // only the lowest four bits of a lane.
-            let bits =
-                _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
-            let codes = _mm512_multishift_epi64_epi8(bits, _mm512_set1_epi64(codes));
+            // Every pair of lanes holds all sixteen codes, eight in each lane, and shifts its own
+            // two to the bottom; the look-up reads only the lowest four bits of a lane. A shift of
+            // bytes to any place would keep the natural order, and takes half as long again.
+            let bits = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
+            let codes = _mm512_srlv_epi32(_mm512_set1_epi64(codes), bits);
             _mm512_permutexvar_ps(codes, table.0)
         })
+    }
+
+    #[inline(always)]
+    fn arranged(self) -> Self {
+        // SAFETY: see the type.
+        Self(unsafe {
+            let order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+            _mm512_permutexvar_ps(order, self.0)
+        })
+    }
+
+    #[inline(always)]
+    fn restored(self) -> Self {
+        // SAFETY: see the type.
+        Self(unsafe {
+            let order = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+            _mm512_permutexvar_ps(order, self.0)
+        })
+    }
+
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        // SAFETY: a prefetch has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
 }

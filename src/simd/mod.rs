@@ -65,9 +65,22 @@ pub trait Lanes: Copy {
     fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self;
     /// Converts unsigned bytes.
     fn from_u8(bytes: &[u8; LANES]) -> Self;
-    /// Lane `i` becomes the lane of `table` that the code `i` names: codes are four bits each,
-    /// the earlier of two in the lower half of a byte.
+    /// Each lane becomes the lane of `table` that its code names: codes are four bits each, the
+    /// earlier of two in the lower half of a byte. The results are [`arranged`](Self::arranged).
     fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self;
+    /// The lanes in the order in which a look-up is cheapest.
+    #[inline(always)]
+    fn arranged(self) -> Self {
+        self
+    }
+    /// Arranged lanes in their natural order again.
+    #[inline(always)]
+    fn restored(self) -> Self {
+        self
+    }
+    /// Says that the bytes at an address, which need not exist, will be read soon.
+    #[inline(always)]
+    fn prefetch(_address: *const u8) {}
 
     /// Lane `i` is element `i` of up to sixteen, and zero behind them.
     #[inline(always)]
@@ -173,7 +186,9 @@ mod tests {
                 L::from_f16(self.bytes),
                 L::from_bf16(self.bytes),
                 L::from_u8(bytes),
-                L::look_up(a, codes),
+                L::look_up(a, codes).restored(),
+                a.arranged().restored(),
+                L::look_up(a, codes).add(b.arranged()).restored(),
                 L::load_partial(&self.a[..5]),
                 L::splat(a.sum()),
                 a.exp(),

@@ -6,19 +6,16 @@
 //! sixteen scales and the sixteen biases, also as they stand in the checkpoint. Nothing is
 //! rounded, and nothing grows but a last panel that is not full.
 
-use memmap2::MmapMut;
-
 use super::BackendError;
 use super::pool::Pool;
+use super::region::{Region, Regions};
 use crate::backend::{self, Element};
 use crate::simd::LANES;
 
 /// Bytes of a line.
 pub(super) const LINE: usize = 4 * LANES;
 /// Bytes of a checkpoint that are read before the memory they were mapped into is given back.
-const RELEASE_AFTER: usize = 8 << 20;
-/// Bytes from which on large pages pay.
-const HUGE_PAGES_FROM: usize = 4 << 20;
+const RELEASE_AFTER: usize = 4 << 20;
 
 /// A repacked matrix.
 #[derive(Debug)]
@@ -28,7 +25,7 @@ pub(super) struct Interleaved {
     element: Element,
     group_lines: usize,
     panel_lines: usize,
-    lines: MmapMut,
+    lines: Region,
 }
 
 impl Interleaved {
@@ -42,7 +39,7 @@ impl Interleaved {
         rows: usize,
         cols: usize,
         data: &backend::Affine,
-        pool: &Pool,
+        (pool, regions): (&Pool, &Regions),
     ) -> Result<Option<Self>, BackendError> {
         if !matches!(data.bits, 4 | 8) || rows == 0 || cols == 0 {
             return Ok(None);
@@ -51,14 +48,7 @@ impl Interleaved {
         let group_lines = (LANES * data.group_size * data.bits / 8 + parameters) / LINE;
         let panel_lines = cols / data.group_size * group_lines;
         let panels = rows.div_ceil(LANES);
-        let bytes = panels * panel_lines * LINE;
-        let mut lines = MmapMut::map_anon(bytes)
-            .map_err(|error| BackendError(format!("no memory for {bytes} bytes: {error}")))?;
-        #[cfg(target_os = "linux")]
-        if bytes >= HUGE_PAGES_FROM {
-            // A system without them does as well, a little slower.
-            let _ = lines.advise(memmap2::Advice::HugePage);
-        }
+        let mut lines = regions.take(panels * panel_lines * LINE)?;
         let source = Source { rows, cols, data };
         let panels_at_once = (RELEASE_AFTER / (panel_lines * LINE)).max(1);
         let mut first = 0;
@@ -82,6 +72,28 @@ impl Interleaved {
     /// Bits of a code, and elements that share a scale.
     pub(super) fn layout(&self) -> (usize, usize) {
         (self.bits, self.group_size)
+    }
+
+    /// Writes row `row` as f32: `scale · q + bias`, product before sum.
+    pub(super) fn row_into(&self, row: usize, out: &mut [f32]) {
+        let lane = row % LANES;
+        let panel = self.panel(row / LANES);
+        let code_lines = self.group_lines - 2 * LANES * self.element.size() / LINE;
+        for (group, out) in panel.groups().zip(out.chunks_exact_mut(self.group_size)) {
+            let (lines, parameters) = group.split_at(code_lines);
+            let (scales, biases) = parameters
+                .as_flattened()
+                .split_at(LANES * self.element.size());
+            let [scale, bias] = [scales, biases].map(|of| self.element.decode(of)[lane]);
+            let words = lines.iter().map(|line| &line[4 * lane..][..4]);
+            let codes = words.flatten().flat_map(|byte| match self.bits {
+                4 => [byte & 15, byte >> 4].into_iter().take(2),
+                _ => [*byte, 0].into_iter().take(1),
+            });
+            for (value, code) in out.iter_mut().zip(codes) {
+                *value = scale * f32::from(code) + bias;
+            }
+        }
     }
 
     /// The rows from `16 · index` on.
@@ -154,10 +166,12 @@ impl Source<'_> {
 
     /// Gives back the memory of the rows before `end`.
     fn release(&self, end: usize) {
-        let row_bytes = self.cols * self.data.bits / 8;
-        self.data
-            .packed
-            .release_before(end.min(self.rows) * row_bytes);
+        let data = self.data;
+        let rows = end.min(self.rows);
+        data.packed.release_before(rows * self.cols * data.bits / 8);
+        let parameters = rows * (self.cols / data.group_size) * data.element.size();
+        data.scales.release_before(parameters);
+        data.biases.release_before(parameters);
     }
 }
 
@@ -187,7 +201,8 @@ mod tests {
             element: Element::Bf16,
         };
         let pool = Pool::new(2).expect("threads");
-        let matrix = Interleaved::new(rows, cols, &data, &pool)
+        let regions = Regions::default();
+        let matrix = Interleaved::new(rows, cols, &data, (&pool, &regions))
             .expect("memory")
             .expect("four bits");
         for (panel, rows) in [(0, 16), (1, 1)] {

@@ -7,6 +7,7 @@ use super::affine::Affine;
 use super::interleaved::Interleaved;
 use super::microscaling::Microscaled;
 use super::pool::Pool;
+use super::region::Regions;
 use super::{BackendError, MatrixData};
 use crate::backend::{Blob, Element};
 
@@ -16,15 +17,18 @@ pub struct Matrix {
     rows: usize,
     cols: usize,
     storage: Storage,
-    /// The same elements for integer products, in the `fast` precision.
-    interleaved: Option<Interleaved>,
 }
 
 /// How the elements lie in memory.
 #[derive(Debug)]
 pub(super) enum Storage {
-    Dense { element: Element, data: Blob },
+    Dense {
+        element: Element,
+        data: Blob,
+    },
     Affine(Affine),
+    /// Repacked for integer products, in the `fast` precision.
+    Interleaved(Interleaved),
     Microscaled(Microscaled),
 }
 
@@ -42,12 +46,14 @@ impl Matrix {
     ///
     /// # Errors
     /// As [`new`](Self::new), or if the system has no memory.
-    pub(super) fn repacked(data: MatrixData, pool: &Pool) -> Result<Self, BackendError> {
-        Self::load(data, Some(pool))
+    pub(super) fn repacked(
+        data: MatrixData,
+        memory: (&Pool, &Regions),
+    ) -> Result<Self, BackendError> {
+        Self::load(data, Some(memory))
     }
 
-    fn load(data: MatrixData, repack: Option<&Pool>) -> Result<Self, BackendError> {
-        let mut interleaved = None;
+    fn load(data: MatrixData, repack: Option<(&Pool, &Regions)>) -> Result<Self, BackendError> {
         let (rows, cols, storage) = match data {
             MatrixData::Dense {
                 rows,
@@ -59,10 +65,15 @@ impl Matrix {
                 (rows, cols, Storage::Dense { element, data })
             }
             MatrixData::Affine { rows, cols, affine } => {
-                let storage = Storage::Affine(Affine::new(rows, cols, &affine)?);
-                if let Some(pool) = repack {
-                    interleaved = Interleaved::new(rows, cols, &affine, pool)?;
-                }
+                let checked = Affine::new(rows, cols, &affine)?;
+                let interleaved = match repack {
+                    Some(memory) => Interleaved::new(rows, cols, &affine, memory)?,
+                    None => None,
+                };
+                let storage = match interleaved {
+                    Some(interleaved) => Storage::Interleaved(interleaved),
+                    None => Storage::Affine(checked),
+                };
                 (rows, cols, storage)
             }
             MatrixData::Microscaled {
@@ -78,7 +89,6 @@ impl Matrix {
             rows,
             cols,
             storage,
-            interleaved,
         })
     }
 
@@ -100,13 +110,17 @@ impl Matrix {
                 element.decode_into(&data.bytes()[row * length..][..length], out);
             }
             Storage::Affine(affine) => affine.row_into(row, out),
+            Storage::Interleaved(interleaved) => interleaved.row_into(row, out),
             Storage::Microscaled(microscaled) => microscaled.row_into(row, out),
         }
     }
 
     /// The elements for integer products.
     pub(super) fn interleaved(&self) -> Option<&Interleaved> {
-        self.interleaved.as_ref()
+        match &self.storage {
+            Storage::Interleaved(interleaved) => Some(interleaved),
+            _ => None,
+        }
     }
 
     /// The elements.

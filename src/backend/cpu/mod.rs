@@ -16,12 +16,14 @@ mod pointwise;
 mod pool;
 mod product;
 mod quantized;
+mod region;
 
 use super::{
     Activation, AttentionShape, Backend, BackendError, MatrixData, Precision, Rope, Segment,
 };
 use crate::simd::Isa;
 use pool::Pool;
+use region::Regions;
 
 pub use kv_cache::KvCache;
 pub use matrix::Matrix;
@@ -48,6 +50,8 @@ pub struct Cpu {
     pool: Pool,
     isa: Isa,
     precision: Precision,
+    /// For repacked weights.
+    regions: Regions,
 }
 
 impl Cpu {
@@ -69,6 +73,7 @@ impl Cpu {
             pool: Pool::new(threads)?,
             isa,
             precision,
+            regions: Regions::default(),
         })
     }
 }
@@ -83,7 +88,7 @@ impl Backend for Cpu {
     fn matrix(&self, data: MatrixData) -> Result<Matrix, BackendError> {
         match self.precision {
             Precision::Exact => Matrix::new(data),
-            Precision::Fast => Matrix::repacked(data, &self.pool),
+            Precision::Fast => Matrix::repacked(data, (&self.pool, &self.regions)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::affine::Affine;
 use super::interleaved::Interleaved;
 use super::kernels::interleaved::PanelProduct;
-use super::kernels::product::{COLUMNS, Direct, Many, Unpack};
+use super::kernels::product::{Arrange, COLUMNS, Direct, Many, Unpack};
 use super::kernels::rows::{Bf16, Dense, F16, F32, Packed, Row, Stored, Widen};
 use super::matrix::{Matrix, Storage};
 use super::pool::{Pool, Strip, Strips};
@@ -166,7 +166,7 @@ impl Part<'_> {
                 let rows = |range| scaled.rows4(range, self.width);
                 self.rows(scaled.format().group_size(), rows, out);
             }
-            Storage::Affine(_) | Storage::Microscaled(_) => {
+            Storage::Affine(_) | Storage::Interleaved(_) | Storage::Microscaled(_) => {
                 let mut weights = vec![0.0; LANES * self.width];
                 for at in (0..out.columns()).step_by(LANES) {
                     let rows = self.rows_at(at, out);
@@ -200,10 +200,15 @@ impl Part<'_> {
         out: &mut Strip<'_, f32>,
     ) {
         let mut weights = self.room_for_weights();
+        let arranged = self.arranged::<R>();
+        let part = Part {
+            x: arranged.as_deref().unwrap_or(self.x),
+            ..self
+        };
         for at in (0..out.columns()).step_by(LANES) {
             let range = self.rows_at(at, out);
             let sixteen = (rows(range.clone()), range.len());
-            self.sixteen(group_size, sixteen, &mut weights, out, at);
+            part.sixteen(group_size, sixteen, &mut weights, out, at);
         }
     }
 
@@ -216,6 +221,11 @@ impl Part<'_> {
         let groups = self.width / group_size;
         let mut parameters = [vec![0.0; LANES * groups], vec![0.0; LANES * groups]];
         let mut weights = self.room_for_weights();
+        let arranged = self.arranged::<Packed<'_, BITS>>();
+        let part = Part {
+            x: arranged.as_deref().unwrap_or(self.x),
+            ..self
+        };
         for at in (0..out.columns()).step_by(LANES) {
             let rows = self.rows_at(at, out);
             let stored = affine.parameters(rows.clone(), groups);
@@ -232,8 +242,19 @@ impl Part<'_> {
                 scales: &scales[..rows.len() * groups],
                 biases: &biases[..rows.len() * groups],
             };
-            self.sixteen(group_size, (packed, rows.len()), &mut weights, out, at);
+            part.sixteen(group_size, (packed, rows.len()), &mut weights, out, at);
         }
+    }
+
+    /// The activations as a kernel wants them that unpacks rows of this kind itself; `None` is as
+    /// they are.
+    fn arranged<R: Row>(self) -> Option<Vec<f32>> {
+        if !R::ARRANGED || self.columns() > COLUMNS {
+            return None;
+        }
+        let mut x = self.x.to_vec();
+        self.isa.run(Arrange { x: &mut x });
+        Some(x)
     }
 
     /// Room for sixteen unpacked rows, if there are enough activation rows to unpack them for.
@@ -295,6 +316,7 @@ mod tests {
     use rstest::rstest;
 
     use super::super::kernels::Dot;
+    use super::super::region::Regions;
     use super::*;
     use crate::backend::{Affine, MatrixData, Microscaled};
 
@@ -469,13 +491,16 @@ mod tests {
         #[values(Element::F32, Element::F16, Element::Bf16)] element: Element,
     ) {
         let pool = Pool::new(2).expect("threads");
-        let matrix = Matrix::repacked(affine(bits, group_size, element), &pool).expect("valid");
+        let exact = Matrix::new(affine(bits, group_size, element)).expect("valid");
+        let regions = Regions::default();
+        let data = affine(bits, group_size, element);
+        let matrix = Matrix::repacked(data, (&pool, &regions)).expect("valid");
         let (width, most) = (matrix.cols(), 31);
         let x: Vec<f32> = (0..most * width).map(|i| (i as f32 * 0.37).sin()).collect();
         let bias: Vec<f32> = (0..ROWS).map(|row| row as f32).collect();
         let expected: Vec<f32> = x
             .chunks_exact(width)
-            .flat_map(|x| fast_reference(&matrix, x, (bits, group_size)))
+            .flat_map(|x| fast_reference(&exact, x, (bits, group_size)))
             .collect();
         for isa in Isa::available() {
             // As many as fill every size of tile, and what is left over.
@@ -497,10 +522,11 @@ mod tests {
                 }
             }
         }
-        let exact = Matrix::new(affine(bits, group_size, element)).expect("valid");
-        let mut row = vec![0.0; width];
+        let [mut row, mut repacked] = [vec![0.0; width], vec![0.0; width]];
         for (index, ours) in expected[..ROWS].iter().enumerate() {
             exact.row_into(index, &mut row);
+            matrix.row_into(index, &mut repacked);
+            assert_eq!(bits_of(&row), bits_of(&repacked), "row {index}");
             let size: f32 = row.iter().zip(&x).map(|(w, x)| (w * x).abs()).sum();
             let product = Isa::Portable.run(Dot(&row, &x[..width]));
             assert!(

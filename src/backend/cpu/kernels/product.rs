@@ -24,7 +24,7 @@ pub(in super::super) struct Direct<'a, 'b, R> {
     pub(in super::super) count: usize,
     /// Blocks of sixteen elements that form a group.
     pub(in super::super) blocks_per_group: usize,
-    /// Activation rows one after the other.
+    /// Activation rows one after the other, arranged if the weights are.
     pub(in super::super) x: &'a [f32],
     /// Elements of a row, weight and activation alike.
     pub(in super::super) width: usize,
@@ -40,18 +40,12 @@ impl<R: Row> Kernel for Direct<'_, '_, R> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let columns = self.x.len() / self.width;
-        // Where there are fewer, the last one is computed again and thrown away.
-        let row = |index: usize| self.rows.nth(index, self.count);
-        let rows = |quarter: usize| {
-            let first = quarter * ROWS;
-            [row(first), row(first + 1), row(first + 2), row(first + 3)]
-        };
         if columns == 1 {
-            let mut sums = [L::splat(0.0); LANES];
-            for (quarter, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-                let tile = tile::<L, R, 1>(&rows(quarter), self.blocks_per_group, [self.x]);
-                *sums = tile.map(|[sum]| sum);
-            }
+            let sums = if L::WIDE {
+                self.one::<L, 8>()
+            } else {
+                self.one::<L, 4>()
+            };
             write(&L::sums(sums).store(), &mut self.out.row(0)[self.at..]);
             return;
         }
@@ -62,9 +56,35 @@ impl<R: Row> Kernel for Direct<'_, '_, R> {
             if at >= self.out.columns() {
                 return;
             }
-            let sums = tile::<L, R, COLUMNS>(&rows(quarter), self.blocks_per_group, x);
+            let rows = self.some_rows(quarter * ROWS);
+            let sums = tile::<L, R, ROWS, COLUMNS>(&rows, self.blocks_per_group, x);
             write_tile(&sums, columns, self.out, [0, at]);
         }
+    }
+}
+
+impl<R: Row> Direct<'_, '_, R> {
+    /// The rows from `first` on; behind the last one, the last one is computed again, and thrown
+    /// away.
+    #[inline(always)]
+    fn some_rows<const N: usize>(&self, first: usize) -> [R; N] {
+        let mut rows = [self.rows.nth(first, self.count); N];
+        for (index, row) in rows.iter_mut().enumerate() {
+            *row = self.rows.nth(first + index, self.count);
+        }
+        rows
+    }
+
+    /// The sums of all rows with one activation row, `N` at a time.
+    #[inline(always)]
+    fn one<L: Lanes, const N: usize>(&self) -> [L; LANES] {
+        let mut sums = [L::splat(0.0); LANES];
+        for (index, sums) in sums.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+            let rows = self.some_rows::<N>(index * N);
+            let tile = tile::<L, R, N, 1>(&rows, self.blocks_per_group, [self.x]);
+            *sums = tile.map(|[sum]| sum);
+        }
+        sums
     }
 }
 
@@ -97,25 +117,26 @@ fn write_tile<L: Lanes>(
 }
 
 #[inline(always)]
-fn tile<L: Lanes, R: Row, const M: usize>(
-    rows: &[R; ROWS],
+fn tile<L: Lanes, R: Row, const N: usize, const M: usize>(
+    rows: &[R; N],
     blocks_per_group: usize,
     x: [&[f32]; M],
-) -> [[L; M]; ROWS] {
-    let mut sums = [[L::splat(0.0); M]; ROWS];
+) -> [[L; M]; N] {
+    let mut sums = [[L::splat(0.0); M]; N];
     let count = x[0].len() / LANES;
     let blocks = x.map(|x| &x.as_chunks::<LANES>().0[..count]);
     let mut start = 0;
     let mut group = 0;
     while start < count {
-        let shared: [[L; 2]; ROWS] = std::array::from_fn(|r| rows[r].group(group));
+        rows[0].fetch_ahead::<L>(N, group);
+        let shared: [[L; 2]; N] = std::array::from_fn(|r| rows[r].group(group));
         #[expect(
             clippy::needless_range_loop,
             reason = "the index is that of a block in weights and activations alike"
         )]
         for block in start..(start + blocks_per_group).min(count) {
             let x: [L; M] = std::array::from_fn(|m| L::load(&blocks[m][block]));
-            for r in 0..ROWS {
+            for r in 0..N {
                 let weights = rows[r].block(block, &shared[r]);
                 for m in 0..M {
                     sums[r][m] = x[m].fma(weights, sums[r][m]);
@@ -125,8 +146,12 @@ fn tile<L: Lanes, R: Row, const M: usize>(
         start += blocks_per_group;
         group += 1;
     }
+    if R::ARRANGED {
+        // Rows of this kind consist of whole blocks.
+        return sums.map(|row| row.map(L::restored));
+    }
     if !x[0].len().is_multiple_of(LANES) {
-        for r in 0..ROWS {
+        for r in 0..N {
             add_rest(&mut sums[r], &rows[r].rest(), x);
         }
     }
@@ -139,6 +164,23 @@ fn add_rest<L: Lanes, const M: usize>(sums: &mut [L; M], weights: &[f32], x: [&[
     let weights = L::load_partial(weights);
     for (sum, x) in sums.iter_mut().zip(x) {
         *sum = L::load_partial(x.as_chunks::<LANES>().1).fma(weights, *sum);
+    }
+}
+
+/// Arranges the lanes of each block.
+pub(in super::super) struct Arrange<'a> {
+    /// Whole blocks.
+    pub(in super::super) x: &'a mut [f32],
+}
+
+impl Kernel for Arrange<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for block in self.x.as_chunks_mut::<LANES>().0 {
+            *block = L::load(block).arranged().store();
+        }
     }
 }
 
@@ -162,7 +204,12 @@ impl<R: Row> Kernel for Unpack<'_, R> {
             let shared: [L; 2] = self.row.group(group);
             let first = group * self.blocks_per_group;
             for (index, out) in blocks.iter_mut().enumerate() {
-                *out = self.row.block(first + index, &shared).store();
+                let block: L = self.row.block(first + index, &shared);
+                *out = match R::ARRANGED {
+                    true => block.restored(),
+                    false => block,
+                }
+                .store();
             }
         }
         if !rest.is_empty() {

@@ -62,14 +62,34 @@ impl Stored for Bf16 {
 /// One stored row, or several behind each other. The groups of a row have equal numbers of blocks,
 /// and a block has sixteen elements.
 pub(in super::super) trait Row: Copy {
+    /// Whether blocks come out [`arranged`](Lanes::arranged).
+    const ARRANGED: bool = false;
+
     /// Row `index` of these, which are `count` rows; behind the last one, the last one.
     fn nth(&self, index: usize, count: usize) -> Self;
     /// What the blocks of a group share.
     fn group<L: Lanes>(&self, group: usize) -> [L; 2];
+    /// While group `group` of `rows` rows is computed, of which this is the first, fetches a part
+    /// of the rows that come next.
+    #[inline(always)]
+    fn fetch_ahead<L: Lanes>(&self, _rows: usize, _group: usize) {}
     /// One block, counted from the start of the row.
     fn block<L: Lanes>(&self, block: usize, group: &[L; 2]) -> L;
     /// The elements behind the last whole block; quantised rows have none.
     fn rest(&self) -> Vec<f32>;
+}
+
+/// Fetches a part of the rows from sixteen rows behind the first of `rows` rows on: as many bytes
+/// as a group of all of them has, the next in order for the next group. These rows will be read
+/// next, and one after the other each is too short a run of bytes for the processor to see where
+/// it leads.
+#[inline(always)]
+fn fetch_ahead<L: Lanes>(first: &[u8], rows: usize, group: usize, groups: usize) {
+    let part = rows * (first.len() / groups);
+    let start = LANES * first.len() + group * part;
+    for line in (start..start + part).step_by(64) {
+        L::prefetch(first.as_ptr().wrapping_add(line));
+    }
 }
 
 /// The part of row `index` in what belongs to `count` rows.
@@ -134,6 +154,8 @@ const CODES: [f32; LANES] = [
 ];
 
 impl Row for Packed<'_, 4> {
+    const ARRANGED: bool = true;
+
     #[inline(always)]
     fn nth(&self, index: usize, count: usize) -> Self {
         Self {
@@ -149,6 +171,11 @@ impl Row for Packed<'_, 4> {
         let bias = L::splat(self.biases[group]);
         let values = L::load(&CODES).mul(L::splat(self.scales[group]));
         [values.add(bias), bias]
+    }
+
+    #[inline(always)]
+    fn fetch_ahead<L: Lanes>(&self, rows: usize, group: usize) {
+        fetch_ahead::<L>(self.codes, rows, group, self.scales.len());
     }
 
     #[inline(always)]
@@ -177,6 +204,11 @@ impl Row for Packed<'_, 8> {
     }
 
     #[inline(always)]
+    fn fetch_ahead<L: Lanes>(&self, rows: usize, group: usize) {
+        fetch_ahead::<L>(self.codes, rows, group, self.scales.len());
+    }
+
+    #[inline(always)]
     fn block<L: Lanes>(&self, block: usize, [scale, bias]: &[L; 2]) -> L {
         L::from_u8(&self.codes.as_chunks::<LANES>().0[block])
             .mul(*scale)
@@ -202,6 +234,8 @@ pub(in super::super) struct Scaled4<'a> {
 }
 
 impl Row for Scaled4<'_> {
+    const ARRANGED: bool = true;
+
     #[inline(always)]
     fn nth(&self, index: usize, count: usize) -> Self {
         Self {
@@ -215,6 +249,11 @@ impl Row for Scaled4<'_> {
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
         let scale = L::splat(self.scale_of[usize::from(self.scales[group])]);
         [L::load(self.values).mul(scale), scale]
+    }
+
+    #[inline(always)]
+    fn fetch_ahead<L: Lanes>(&self, rows: usize, group: usize) {
+        fetch_ahead::<L>(self.packed, rows, group, self.scales.len());
     }
 
     #[inline(always)]
