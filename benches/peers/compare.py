@@ -132,6 +132,8 @@ def save(path: Path | None, results: Json) -> None:
 
 def number(value: float) -> str:
     """Three digits that mean something."""
+    if value < 0.1:
+        return f"{value:.4f}"
     if value < 10:
         return f"{value:.2f}"
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
@@ -269,7 +271,8 @@ def show(systems: list[System], raw: Json, arguments: argparse.Namespace) -> Non
     if not results.runs:
         return
     rounds = len({found["round"] for found in raw["rounds"]})
-    print(f"\n{raw['processor']}, {arguments.threads} threads, {rounds} rounds, Qwen2.5-0.5B shape,")
+    how = f"threads: {arguments.threads}, rounds: {rounds}"
+    print(f"\n{raw['processor']}, {how}. Qwen2.5-0.5B shape,")
     print("random weights. Medians of the rounds (least–greatest); ratios are of one round each.")
     print("Mixed has its embedding in Q8_0, as llama-quantize makes Q4_0 by itself.\n")
     if raw["load"] and (raw["load"][0] or 0) > BUSY:
