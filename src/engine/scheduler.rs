@@ -21,9 +21,6 @@ use crate::model::{Decoder, ModelError};
 /// How long to sleep when every reader is slower than the model.
 const FULL_READERS: Duration = Duration::from_millis(1);
 
-/// Prompt tokens that are computed again rather than waited for.
-const WORTH_WAITING: usize = 16;
-
 /// Answers requests until the queue is closed and all are answered.
 pub(super) fn run<B: Backend>(
     decoder: &Decoder<B>,
@@ -147,7 +144,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
             let Some((promised, computed, other)) = best else {
                 continue;
             };
-            if promised <= request.position() + WORTH_WAITING {
+            if promised <= request.position() {
                 continue;
             }
             held[index] = computed < promised;
