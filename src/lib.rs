@@ -10,7 +10,7 @@
 //!  L7 report          runner
 //!  L6 record
 //!  L5 plan
-//!  L4 scenario        target
+//!  L4 scenario        target  measure
 //!  L3 assertion       engine
 //!  L2 snapshot        model
 //!  L1 metrics         sampling  text  protocol  backend  scripted
@@ -31,6 +31,7 @@
 //! - [`snapshot`]: reviewed outputs. [`model`]: checkpoints and architectures over a backend.
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
+//!   [`measure`]: how fast an engine is.
 //! - [`plan`]: scenarios expanded into cases.
 //! - [`record`]: what was measured, on disk.
 //! - [`runner`]: executes a plan. [`report`]: a record as a page.
@@ -55,6 +56,7 @@ pub mod cli;
 pub mod engine;
 pub mod generation;
 pub mod loops;
+pub mod measure;
 pub mod metrics;
 pub mod model;
 pub mod plan;

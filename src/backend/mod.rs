@@ -8,14 +8,16 @@ pub mod cpu;
 mod kind;
 #[cfg(feature = "mlx")]
 pub mod mlx;
+mod precision;
 mod shape;
 mod storage;
 
 use thiserror::Error;
 
 pub use kind::BackendKind;
+pub use precision::Precision;
 pub use shape::{Activation, AttentionShape, Rope, RopeLayout};
-pub use storage::{Affine, Blob, Element, MatrixData, Microformat, Microscaled};
+pub use storage::{Affine, Blob, Bytes, Element, MatrixData, Microformat, Microscaled};
 
 /// An operation that a backend could not perform.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -49,6 +51,8 @@ pub trait Backend: 'static {
     type Vector;
     /// Keys and values of one sequence, all layers.
     type KvCache;
+    /// The turns of some rows: a forward pass forms them once for all its layers.
+    type Rotation;
 
     /// Takes over a matrix in its stored form.
     ///
@@ -92,6 +96,26 @@ pub trait Backend: 'static {
         bias: Option<&Self::Vector>,
     ) -> Result<Self::Tensor, BackendError>;
 
+    /// [`linear`](Self::linear) with several matrices: the same results, and less waiting where a
+    /// backend can do them together.
+    ///
+    /// # Errors
+    /// If an operation fails on the device.
+    fn linears<const N: usize>(
+        &self,
+        x: &Self::Tensor,
+        maps: [(&Self::Matrix, Option<&Self::Vector>); N],
+    ) -> Result<[Self::Tensor; N], BackendError> {
+        let mut products = Vec::with_capacity(N);
+        for (w, bias) in maps {
+            products.push(self.linear(x, w, bias)?);
+        }
+        let count = products.len();
+        products
+            .try_into()
+            .map_err(|_| BackendError(format!("{count} products of {N}")))
+    }
+
     /// `x / sqrt(mean(x²) + eps) · weight` over consecutive groups of as many elements as
     /// `weight` has: over whole rows for a layer norm, over heads for a query or key norm
     /// (Zhang and Sennrich 2019).
@@ -105,15 +129,20 @@ pub trait Backend: 'static {
         eps: f32,
     ) -> Result<Self::Tensor, BackendError>;
 
-    /// Rotates every head of every row; `positions` has one position per row.
+    /// The turns of rows at these positions.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    fn rotation(&self, rope: &Rope, positions: &[usize]) -> Result<Self::Rotation, BackendError>;
+
+    /// Rotates every head of every row; `rotation` was made for as many rows.
     ///
     /// # Errors
     /// If the operation fails on the device.
-    fn rope(
+    fn rotate(
         &self,
         x: Self::Tensor,
-        rope: &Rope,
-        positions: &[usize],
+        rotation: &Self::Rotation,
     ) -> Result<Self::Tensor, BackendError>;
 
     /// Appends the rows of `k` and `v` to layer `layer` of their sequences' caches and attends

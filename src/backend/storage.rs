@@ -8,17 +8,39 @@ use std::sync::Arc;
 
 use super::BackendError;
 
+/// Where bytes lie.
+pub trait Bytes: Send + Sync {
+    /// All of them.
+    fn bytes(&self) -> &[u8];
+
+    /// Says that a part will hardly be read again. Bytes that are a copy of a file may leave the
+    /// memory, and come back when they are read after all.
+    fn release(&self, _part: Range<usize>) {}
+}
+
+impl Bytes for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Bytes for &'static [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
 /// A range of bytes that is cheap to clone: mapped from a file, compiled in, or owned.
 #[derive(Clone)]
 pub struct Blob {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    owner: Arc<dyn Bytes>,
     range: Range<usize>,
 }
 
 impl Blob {
     /// All bytes of `owner`.
-    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        let range = 0..owner.as_ref().len();
+    pub fn new(owner: impl Bytes + 'static) -> Self {
+        let range = 0..owner.bytes().len();
         Self {
             owner: Arc::new(owner),
             range,
@@ -39,10 +61,17 @@ impl Blob {
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        (*self.owner)
-            .as_ref()
+        self.owner
+            .bytes()
             .get(self.range.clone())
             .unwrap_or_default()
+    }
+
+    /// Says that the bytes before `end` will hardly be read again.
+    pub fn release_before(&self, end: usize) {
+        let end = self.range.start.saturating_add(end);
+        self.owner
+            .release(self.range.start..end.min(self.range.end));
     }
 }
 

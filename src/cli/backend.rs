@@ -1,9 +1,9 @@
-//! `--backend`, `--threads` and `--isa`: who computes, and with what.
+//! `--backend`, `--threads`, `--isa` and `--precision`: who computes, with what, and how closely.
 
 use clap::{Args, ValueEnum};
 
 use super::exit::Explained;
-use crate::backend::BackendKind;
+use crate::backend::{BackendKind, Precision};
 use crate::engine::EngineOptions;
 use crate::simd::Isa;
 
@@ -21,6 +21,10 @@ pub(super) struct BackendFlags {
     /// bit of an answer [default: the best there is]
     #[arg(long, value_name = "NAME", value_parser = isa)]
     isa: Option<Isa>,
+    /// How closely the cpu backend computes: exact, or fast with activations in eight bits for
+    /// weights of four and eight [default: exact]
+    #[arg(long, value_name = "NAME", value_parser = precision)]
+    precision: Option<Precision>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -38,10 +42,14 @@ impl BackendFlags {
             Some(Name::Mlx) => BackendKind::Mlx,
         };
         backend.check().map_err(Explained::usage)?;
+        if backend != BackendKind::Cpu && self.precision == Some(Precision::Fast) {
+            return Err(Explained::usage("--precision fast is for the cpu backend"));
+        }
         let threads = self.threads.unwrap_or_else(super::available_threads);
         Ok(EngineOptions {
             backend,
             isa: self.isa.unwrap_or_else(Isa::best),
+            precision: self.precision.unwrap_or_default(),
             ..EngineOptions::with_threads(threads)
         })
     }
@@ -52,4 +60,8 @@ fn isa(name: &str) -> Result<Isa, String> {
         let here: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
         format!("this machine has {}", here.join(", "))
     })
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    Precision::parse(name).ok_or_else(|| "there are exact and fast".to_owned())
 }

@@ -4,6 +4,7 @@
 //! prints, and chooses exit codes.
 
 mod backend;
+mod bench;
 mod chat;
 mod checkpoint;
 mod detect;
@@ -52,6 +53,7 @@ hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set
 enum Command {
     Run(run::Run),
     Generate(Box<generate::Generate>),
+    Bench(bench::Bench),
     Detect(detect::Detect),
     Checkpoint(checkpoint::Checkpoint),
     /// Make pending snapshots the references
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Detect(command) => command.run(),
         Command::Checkpoint(command) => command.run(),
         Command::Accept(command) => command.accept(),

@@ -10,7 +10,7 @@ use super::backend::BackendFlags;
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
 use super::{models, paths, provenance, sampling, summary};
-use crate::backend::BackendKind;
+use crate::backend::{BackendKind, Precision};
 use crate::engine::{Engine, EngineOptions};
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
@@ -88,7 +88,8 @@ impl Run {
         let folder = paths::new_run_folder(&self.report)?;
         let variables = sampling::environment_as_text();
         // An overridden run is an experiment: its outputs are not meant to become references.
-        let experiment = !set.is_empty() || !variables.is_empty();
+        let experiment =
+            !set.is_empty() || !variables.is_empty() || options.precision != Precision::Exact;
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,
@@ -171,9 +172,12 @@ fn load(
         let engine = Engine::load(&name, options).map_err(Explained::target)?;
         models.push(ModelProvenance {
             name: case.model.written.clone(),
-            description: match options.backend {
-                BackendKind::Cpu => engine.model().description().to_owned(),
-                other => format!("{}, on {}", engine.model().description(), other.name()),
+            description: match (options.backend, options.precision) {
+                (BackendKind::Cpu, Precision::Exact) => engine.model().description().to_owned(),
+                (BackendKind::Cpu, Precision::Fast) => {
+                    format!("{}, fast precision", engine.model().description())
+                }
+                (other, _) => format!("{}, on {}", engine.model().description(), other.name()),
             },
             weights_sha256: crate::model::ModelFiles::find(name)
                 .and_then(|files| files.weights_sha256())

@@ -13,6 +13,7 @@ pub struct LoadedModel {
     files: ModelFiles,
     description: String,
     vocab_size: usize,
+    kv_bytes_per_position: usize,
     /// `None` if the checkpoint has none: then only token ids go in and out.
     pub(super) tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
@@ -63,6 +64,7 @@ impl LoadedModel {
             name,
             description: decoder.description().to_owned(),
             vocab_size: decoder.vocab_size(),
+            kv_bytes_per_position: decoder.kv_bytes_per_position(),
             tokenizer,
             template,
             eos: model::eos_token_ids(&files)?,
@@ -75,6 +77,27 @@ impl LoadedModel {
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// Tokens in the vocabulary: ids are below this.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Bytes that one token of one sequence takes in the KV cache.
+    #[must_use]
+    pub fn kv_bytes_per_position(&self) -> usize {
+        self.kv_bytes_per_position
+    }
+
+    /// Bytes of the weight files.
+    ///
+    /// # Errors
+    /// If they have gone since the model was loaded.
+    pub fn weight_bytes(&self) -> Result<usize, EngineError> {
+        let files = self.files.weights()?;
+        Ok(files.iter().map(|(_, blob)| blob.bytes().len()).sum())
     }
 
     /// The ids of a prompt.

@@ -89,7 +89,10 @@ impl Engine {
         match options.backend {
             #[cfg(feature = "mlx")]
             BackendKind::Mlx => start(move || Ok((files, Mlx::new()?, options))),
-            _ => start(move || Ok((files, Cpu::with_isa(options.threads, options.isa)?, options))),
+            _ => start(move || {
+                let cpu = Cpu::with(options.threads, options.isa, options.precision)?;
+                Ok((files, cpu, options))
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
-//! How an engine uses its machine. On the cpu backend none of it changes an answer.
+//! How an engine uses its machine. On the cpu backend nothing but the precision changes an
+//! answer.
 
-use crate::backend::BackendKind;
+use crate::backend::{BackendKind, Precision};
 use crate::simd::Isa;
 
 /// Resources of one engine.
@@ -12,6 +13,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Vector instructions of the cpu backend.
     pub isa: Isa,
+    /// How closely the cpu backend computes: the one option that changes answers.
+    pub precision: Precision,
     /// Most prompt tokens computed in one step, at least 1; between steps other requests decode,
     /// and the engine sees that a reader has gone.
     pub prefill_chunk: usize,
@@ -38,6 +41,7 @@ impl Default for EngineOptions {
             backend: BackendKind::default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             isa: Isa::best(),
+            precision: Precision::default(),
             prefill_chunk: 512,
             max_batch: 64,
             prefix_cache_bytes: 256 << 20,

@@ -5,8 +5,8 @@
 //! (mlx-lm 0.32.2, `models/llama.py` and `models/gemma3_text.py`). What differs between families
 //! stands in `DecoderSpec`.
 
-use super::architecture::{DecoderSpec, Head, LayerKind};
-use super::layer::{Layer, Loader};
+use super::architecture::{DecoderSpec, Head};
+use super::layer::{Layer, Linear, Loader};
 use super::{Checkpoint, Config, ModelError, ModelFiles, architecture};
 use crate::backend::{Backend, BackendError, Segment};
 
@@ -208,6 +208,9 @@ impl<B: Backend> Decoder<B> {
             logits = backend.softcap(logits, cap)?;
         }
         let logits = backend.to_host(logits)?;
+        if wanted.len() == 1 {
+            return Ok(vec![logits]);
+        }
         let rows = logits.chunks_exact(self.spec.dimensions.vocab_size);
         Ok(rows.map(<[f32]>::to_vec).collect())
     }
@@ -225,11 +228,15 @@ impl<B: Backend> Decoder<B> {
         if let Some(factor) = self.spec.embedding_scale {
             x = backend.scale(x, factor)?;
         }
+        let rotations = (self.spec.kinds.iter())
+            .map(|kind| backend.rotation(&kind.rope, positions))
+            .collect::<Result<Vec<_>, _>>()?;
         let kinds = self.spec.layer_kinds.iter();
         for (index, (layer, kind)) in self.layers.iter().zip(kinds).enumerate() {
+            let rotation = &rotations[*kind];
             let kind = &self.spec.kinds[*kind];
             let normed = backend.rms_norm(&x, &layer.before_attention, eps)?;
-            let qkv = self.project(layer, kind, &normed, positions)?;
+            let qkv = self.project(layer, &normed, rotation)?;
             let mixed = backend.attention(qkv, segments, index, &self.spec.attention(kind))?;
             let mut mixed = layer.o.apply(backend, &mixed)?;
             if let Some(norm) = &layer.after_attention {
@@ -238,8 +245,7 @@ impl<B: Backend> Decoder<B> {
             x = backend.add(x, &mixed)?;
 
             let normed = backend.rms_norm(&x, &layer.before_mlp, eps)?;
-            let gate = layer.gate.apply(backend, &normed)?;
-            let up = layer.up.apply(backend, &normed)?;
+            let [gate, up] = Linear::apply_all(backend, &normed, [&layer.gate, &layer.up])?;
             let inner = backend.gated(gate, &up, self.spec.activation)?;
             let mut inner = layer.down.apply(backend, &inner)?;
             if let Some(norm) = &layer.after_mlp {
@@ -254,20 +260,18 @@ impl<B: Backend> Decoder<B> {
     fn project(
         &self,
         layer: &Layer<B>,
-        kind: &LayerKind,
         normed: &B::Tensor,
-        positions: &[usize],
+        rotation: &B::Rotation,
     ) -> Result<[B::Tensor; 3], ModelError> {
         let backend = &self.backend;
-        let mut q = layer.q.apply(backend, normed)?;
-        let mut k = layer.k.apply(backend, normed)?;
-        let v = layer.v.apply(backend, normed)?;
+        let maps = [&layer.q, &layer.k, &layer.v];
+        let [mut q, mut k, v] = Linear::apply_all(backend, normed, maps)?;
         if let Some([q_norm, k_norm]) = &layer.qk_norms {
             q = backend.rms_norm(&q, q_norm, self.spec.dimensions.rms_norm_eps)?;
             k = backend.rms_norm(&k, k_norm, self.spec.dimensions.rms_norm_eps)?;
         }
-        let q = backend.rope(q, &kind.rope, positions)?;
-        let k = backend.rope(k, &kind.rope, positions)?;
+        let q = backend.rotate(q, rotation)?;
+        let k = backend.rotate(k, rotation)?;
         Ok([q, k, v])
     }
 }

@@ -33,6 +33,15 @@ impl<B: Backend> Linear<B> {
     pub(super) fn apply(&self, backend: &B, x: &B::Tensor) -> Result<B::Tensor, ModelError> {
         Ok(backend.linear(x, &self.weight, self.bias.as_ref())?)
     }
+
+    /// Several maps of the same activations.
+    pub(super) fn apply_all<const N: usize>(
+        backend: &B,
+        x: &B::Tensor,
+        maps: [&Self; N],
+    ) -> Result<[B::Tensor; N], ModelError> {
+        Ok(backend.linears(x, maps.map(|map| (&map.weight, map.bias.as_ref())))?)
+    }
 }
 
 /// Reads tensors by name and hands them to a backend.

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-use crate::backend::Blob;
+use crate::backend::{Blob, Bytes};
 
 /// The bytes of a file, read from disk as they are touched.
 ///
@@ -22,5 +23,27 @@ pub(super) fn map(path: &Path) -> io::Result<Blob> {
     // which leaves this mapping intact. All reads go through bounds-checked slices of plain
     // bytes, for which every value is valid.
     let mapping = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Blob::new(mapping))
+    Ok(Blob::new(Mapping(mapping)))
+}
+
+/// A mapped file.
+struct Mapping(memmap2::Mmap);
+
+impl Bytes for Mapping {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[cfg(unix)]
+    fn release(&self, part: Range<usize>) {
+        #[expect(unsafe_code, reason = "advice that drops pages is unsafe in general")]
+        // SAFETY: the mapping is of a file and never written to, so a dropped page is read from
+        // the file again, with the same bytes.
+        let advised = unsafe {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            (self.0).unchecked_advise_range(advice, part.start, part.len())
+        };
+        // It only saves memory; a system that refuses keeps the pages.
+        let _ = advised;
+    }
 }

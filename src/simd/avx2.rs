@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes};
+use super::{CODES, LANES, Lanes};
 
 /// Lanes in two 256-bit registers.
 ///
@@ -44,6 +44,9 @@ impl Avx2 {
 }
 
 impl Lanes for Avx2 {
+    type Codes = [__m256i; 2];
+    type Integers = [__m256i; 2];
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: see the type.
@@ -137,6 +140,84 @@ impl Lanes for Avx2 {
             let eight = _mm256_add_ps(self.0, self.1);
             sum_eight(eight)
         }
+    }
+
+    #[inline(always)]
+    fn codes(bytes: &[u8; CODES]) -> [__m256i; 2] {
+        // SAFETY: see the type; each half is 32 bytes.
+        unsafe {
+            let start = bytes.as_ptr();
+            [
+                _mm256_loadu_si256(start.cast()),
+                _mm256_loadu_si256(start.add(CODES / 2).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn lower(codes: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: see the type.
+        codes.map(|half| unsafe { _mm256_and_si256(half, _mm256_set1_epi8(0xf)) })
+    }
+
+    #[inline(always)]
+    fn upper(codes: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: see the type.
+        Self::lower(codes.map(|half| unsafe { _mm256_srli_epi16::<4>(half) }))
+    }
+
+    #[inline(always)]
+    fn no_integers() -> [__m256i; 2] {
+        // SAFETY: see the type.
+        [unsafe { _mm256_setzero_si256() }; 2]
+    }
+
+    #[inline(always)]
+    fn dot4(sums: [__m256i; 2], codes: [__m256i; 2], x: [i8; 4]) -> [__m256i; 2] {
+        let x = i32::from_le_bytes(x.map(i8::cast_unsigned));
+        std::array::from_fn(|i| {
+            // SAFETY: see the type. Two products of a number below 16 and one of eight bits fit
+            // into sixteen bits, so the first addition does not saturate.
+            unsafe {
+                let pairs = _mm256_maddubs_epi16(codes[i], _mm256_set1_epi32(x));
+                let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                _mm256_add_epi32(sums[i], fours)
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn dot8(sums: [__m256i; 2], codes: [__m256i; 2], x: [i8; 4]) -> [__m256i; 2] {
+        let lower = Self::dot4(sums, Self::lower(codes), x);
+        let upper = Self::dot4(Self::no_integers(), Self::upper(codes), x);
+        std::array::from_fn(|i| {
+            // SAFETY: see the type.
+            unsafe { _mm256_add_epi32(lower[i], _mm256_slli_epi32::<4>(upper[i])) }
+        })
+    }
+
+    #[inline(always)]
+    fn from_integers(integers: [__m256i; 2]) -> Self {
+        let [low, high] = integers;
+        // SAFETY: see the type.
+        unsafe { Self(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)) }
+    }
+
+    #[inline(always)]
+    fn to_i8(self) -> [i8; LANES] {
+        let mut bytes = [0; LANES];
+        // SAFETY: see the type.
+        unsafe {
+            let (low, high) = (_mm256_cvtps_epi32(self.0), _mm256_cvtps_epi32(self.1));
+            // Packing works on each half of a register for itself: 0 1 4 5 | 2 3 6 7.
+            let words = _mm256_permute4x64_epi64::<0xd8>(_mm256_packs_epi32(low, high));
+            let packed = _mm_packs_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), packed);
+        }
+        bytes
     }
 
     #[inline(always)]

@@ -5,19 +5,23 @@
 use std::arch::x86_64::*;
 
 use super::avx2::sum_eight;
-use super::{LANES, Lanes};
+use super::{CODES, LANES, Lanes};
 
 /// Lanes in a 512-bit register.
 ///
 /// SAFETY (of every block below): values of this type come into being only inside `Isa::run`,
 /// which compiles kernels for this type with the features avx512f, avx512bw, avx512dq, avx512vl,
-/// avx512vbmi, avx2, fma and f16c, and runs them only where the processor reports all of them. Loads and stores go
-/// through references to arrays of exactly the size that the instruction touches, and have no
-/// demand on alignment.
+/// avx512vbmi, avx512vnni, avx2, fma and f16c, and runs them only where the processor reports all
+/// of them. Loads and stores go through references to arrays of exactly the size that the
+/// instruction touches, and have no demand on alignment.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(__m512);
 
 impl Lanes for Avx512 {
+    type Codes = __m512i;
+    type Integers = __m512i;
+    const WIDE: bool = true;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: see the type.
@@ -96,6 +100,96 @@ impl Lanes for Avx512 {
             let eight = _mm256_add_ps(lower, _mm512_extractf32x8_ps::<1>(self.0));
             sum_eight(eight)
         }
+    }
+
+    #[inline(always)]
+    fn sums(vectors: [Self; LANES]) -> Self {
+        // Each step adds the two halves of what is left of every vector, and packs two results
+        // into one register; the last step leaves the sums in the order 0, 4, 8, 12, 1, …
+        // SAFETY: see the type.
+        Self(unsafe {
+            let v = vectors.map(|vector| vector.0);
+            let eight: [__m512; 8] = std::array::from_fn(|i| {
+                let (a, b) = (v[2 * i], v[2 * i + 1]);
+                _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0x44>(a, b),
+                    _mm512_shuffle_f32x4::<0xee>(a, b),
+                )
+            });
+            let four: [__m512; 4] = std::array::from_fn(|i| {
+                let (a, b) = (eight[2 * i], eight[2 * i + 1]);
+                _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0x88>(a, b),
+                    _mm512_shuffle_f32x4::<0xdd>(a, b),
+                )
+            });
+            let two: [__m512; 2] = std::array::from_fn(|i| {
+                let (a, b) = (four[2 * i], four[2 * i + 1]);
+                _mm512_add_ps(
+                    _mm512_shuffle_ps::<0x44>(a, b),
+                    _mm512_shuffle_ps::<0xee>(a, b),
+                )
+            });
+            let one = _mm512_add_ps(
+                _mm512_shuffle_ps::<0x88>(two[0], two[1]),
+                _mm512_shuffle_ps::<0xdd>(two[0], two[1]),
+            );
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_ps(order, one)
+        })
+    }
+
+    #[inline(always)]
+    fn codes(bytes: &[u8; CODES]) -> __m512i {
+        // SAFETY: see the type.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn lower(codes: __m512i) -> __m512i {
+        // SAFETY: see the type.
+        unsafe { _mm512_and_si512(codes, _mm512_set1_epi8(0xf)) }
+    }
+
+    #[inline(always)]
+    fn upper(codes: __m512i) -> __m512i {
+        // SAFETY: see the type.
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(codes), _mm512_set1_epi8(0xf)) }
+    }
+
+    #[inline(always)]
+    fn no_integers() -> __m512i {
+        // SAFETY: see the type.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn dot4(sums: __m512i, codes: __m512i, x: [i8; 4]) -> __m512i {
+        Self::dot8(sums, codes, x)
+    }
+
+    #[inline(always)]
+    fn dot8(sums: __m512i, codes: __m512i, x: [i8; 4]) -> __m512i {
+        let x = i32::from_le_bytes(x.map(i8::cast_unsigned));
+        // SAFETY: see the type.
+        unsafe { _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(x)) }
+    }
+
+    #[inline(always)]
+    fn from_integers(integers: __m512i) -> Self {
+        // SAFETY: see the type.
+        Self(unsafe { _mm512_cvtepi32_ps(integers) })
+    }
+
+    #[inline(always)]
+    fn to_i8(self) -> [i8; LANES] {
+        let mut bytes = [0; LANES];
+        // SAFETY: see the type.
+        unsafe {
+            let packed = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0));
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), packed);
+        }
+        bytes
     }
 
     #[inline(always)]

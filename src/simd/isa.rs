@@ -23,7 +23,7 @@ pub enum Isa {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW, DQ, VL and VBMI.
+    /// AVX-512 F, BW, DQ, VL, VBMI and VNNI: Ice Lake and Zen 4, and what came after.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -98,6 +98,7 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("avx512vnni")
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -120,7 +121,9 @@ mod x86 {
     }
 
     pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma,f16c")]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c"
+        )]
         fn compiled<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Avx512>()
         }

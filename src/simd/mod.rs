@@ -1,4 +1,4 @@
-//! Sixteen f32 lanes, in every instruction set the same.
+//! Sixteen lanes of f32 or i32, in every instruction set the same.
 //!
 //! A [`Kernel`] is written once over [`Lanes`] and compiled for each instruction set ([`Isa`]).
 //! All of them compute the same operations in the same order, each correctly rounded, so a result
@@ -17,8 +17,18 @@ pub use isa::{Isa, Kernel};
 /// Lanes of every vector, on every machine.
 pub const LANES: usize = 16;
 
-/// A vector of sixteen f32.
+/// Codes of one vector: four for each lane.
+pub const CODES: usize = 4 * LANES;
+
+/// A vector of sixteen f32, and what goes with it: sixty-four unsigned bytes, and sixteen i32.
 pub trait Lanes: Copy {
+    /// Unsigned bytes; lane `i` has the four from `4 · i` on.
+    type Codes: Copy;
+    /// Sixteen i32.
+    type Integers: Copy;
+    /// Whether a vector is one register, of which there are thirty-two.
+    const WIDE: bool = false;
+
     /// The same value in all lanes.
     fn splat(value: f32) -> Self;
     /// Lane `i` is element `i`.
@@ -71,6 +81,29 @@ pub trait Lanes: Copy {
 
     /// The sum of all lanes, added pairwise: lane `i` and lane `i + 8`, then `i + 4`, and so on.
     fn sum(self) -> f32;
+
+    /// Lane `i` becomes the [`sum`](Self::sum) of vector `i`.
+    #[inline(always)]
+    fn sums(vectors: [Self; LANES]) -> Self {
+        Self::load(&vectors.map(Self::sum))
+    }
+
+    /// Sixty-four codes.
+    fn codes(bytes: &[u8; CODES]) -> Self::Codes;
+    /// The lower four bits of each code.
+    fn lower(codes: Self::Codes) -> Self::Codes;
+    /// The upper four bits of each code.
+    fn upper(codes: Self::Codes) -> Self::Codes;
+    /// Sixteen zeros.
+    fn no_integers() -> Self::Integers;
+    /// Adds to each lane the inner product of its four codes, each less than 16, and `x`.
+    fn dot4(sums: Self::Integers, codes: Self::Codes, x: [i8; 4]) -> Self::Integers;
+    /// Adds to each lane the inner product of its four codes and `x`.
+    fn dot8(sums: Self::Integers, codes: Self::Codes, x: [i8; 4]) -> Self::Integers;
+    /// Converts integers, rounding to nearest.
+    fn from_integers(integers: Self::Integers) -> Self;
+    /// Converts whole numbers from -128 to 127.
+    fn to_i8(self) -> [i8; LANES];
 
     /// `exp(self)`, within two units in the last place; clamped where f32 has no normal number.
     ///
@@ -144,12 +177,35 @@ mod tests {
                 L::load_partial(&self.a[..5]),
                 L::splat(a.sum()),
                 a.exp(),
+                L::sums(std::array::from_fn(|i| a.mul(L::splat(i as f32)))),
+                integers::<L>(self.sixty_four),
+                L::load(
+                    &a.max(L::splat(-128.0))
+                        .min(L::splat(127.0))
+                        .round()
+                        .to_i8()
+                        .map(f32::from),
+                ),
             ];
             vectors
                 .iter()
                 .flat_map(|vector| vector.store().map(f32::to_bits))
                 .collect()
         }
+    }
+
+    /// Sums of products of the largest codes and numbers too, which must not saturate.
+    #[inline(always)]
+    fn integers<L: Lanes>(bytes: &[u8; CODES]) -> L {
+        let codes = L::codes(bytes);
+        let mut sums = L::no_integers();
+        for x in [[1, -2, 3, -4], [127; 4], [-128, 127, -128, -128]] {
+            sums = L::dot4(sums, L::lower(codes), x);
+            sums = L::dot4(sums, L::upper(codes), x);
+            sums = L::dot8(sums, codes, x);
+        }
+        sums = L::dot8(sums, L::codes(&[255; CODES]), [-128; 4]);
+        L::from_integers(sums)
     }
 
     fn lanes() -> impl Strategy<Value = [f32; LANES]> {
@@ -189,6 +245,29 @@ mod tests {
             let ours = portable::Portable::splat(x).exp().store()[0];
             let exact = f64::from(x).exp();
             prop_assert!((f64::from(ours) / exact - 1.0).abs() < 2.5e-7, "{ours} {exact}");
+        }
+    }
+
+    #[test]
+    fn inner_products_of_codes_are_exact() {
+        let bytes: [u8; CODES] = std::array::from_fn(|i| (i * 37 % 256) as u8);
+        let x = [5, -128, 127, -7];
+        let product = |lane: usize, part: fn(u8) -> u8| -> i32 {
+            let codes = bytes[4 * lane..][..4]
+                .iter()
+                .map(|code| i32::from(part(*code)));
+            codes.zip(x).map(|(code, x)| code * i32::from(x)).sum()
+        };
+        type L = portable::Portable;
+        let codes = L::codes(&bytes);
+        let nothing = L::no_integers();
+        let whole = L::from_integers(L::dot8(nothing, codes, x)).store();
+        let lower = L::from_integers(L::dot4(nothing, L::lower(codes), x)).store();
+        let upper = L::from_integers(L::dot4(nothing, L::upper(codes), x)).store();
+        for lane in 0..LANES {
+            assert_eq!(whole[lane], product(lane, |code| code) as f32);
+            assert_eq!(lower[lane], product(lane, |code| code & 15) as f32);
+            assert_eq!(upper[lane], product(lane, |code| code >> 4) as f32);
         }
     }
 

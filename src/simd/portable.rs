@@ -1,7 +1,7 @@
 //! Sixteen lanes as an array: what the compiler makes of it is its business. On aarch64 that is
 //! NEON, with its fused multiply-add; elsewhere without vector extensions it is right, and slow.
 
-use super::{LANES, Lanes};
+use super::{CODES, LANES, Lanes};
 
 /// Lanes in an array.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,9 @@ impl Portable {
 }
 
 impl Lanes for Portable {
+    type Codes = [u8; CODES];
+    type Integers = [i32; LANES];
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; LANES])
@@ -83,6 +86,51 @@ impl Lanes for Portable {
             width /= 2;
         }
         lanes[0]
+    }
+
+    #[inline(always)]
+    fn codes(bytes: &[u8; CODES]) -> Self::Codes {
+        *bytes
+    }
+
+    #[inline(always)]
+    fn lower(codes: Self::Codes) -> Self::Codes {
+        codes.map(|code| code & 0xf)
+    }
+
+    #[inline(always)]
+    fn upper(codes: Self::Codes) -> Self::Codes {
+        codes.map(|code| code >> 4)
+    }
+
+    #[inline(always)]
+    fn no_integers() -> Self::Integers {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn dot4(sums: Self::Integers, codes: Self::Codes, x: [i8; 4]) -> Self::Integers {
+        Self::dot8(sums, codes, x)
+    }
+
+    #[inline(always)]
+    fn dot8(mut sums: Self::Integers, codes: Self::Codes, x: [i8; 4]) -> Self::Integers {
+        for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<4>().0) {
+            for (code, x) in codes.iter().zip(x) {
+                *sum += i32::from(*code) * i32::from(x);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn from_integers(integers: Self::Integers) -> Self {
+        Self(integers.map(|integer| integer as f32))
+    }
+
+    #[inline(always)]
+    fn to_i8(self) -> [i8; LANES] {
+        self.0.map(|value| value as i8)
     }
 
     #[inline(always)]

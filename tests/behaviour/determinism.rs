@@ -1,7 +1,7 @@
 //! The engine's promise: the same request gives the same bits, whatever the threads, the cut of
 //! the prompt, the company in the batch, and what was computed before.
 
-use loopwatch::backend::BackendKind;
+use loopwatch::backend::{BackendKind, Precision};
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{
     Event, GenerateRequest, Prompt, SamplingParams, SamplingSettings, Token, Transcript,
@@ -61,6 +61,7 @@ fn plain() -> EngineOptions {
         backend: BackendKind::Cpu,
         threads: 1,
         isa: Isa::best(),
+        precision: Precision::Exact,
         prefill_chunk: usize::MAX,
         max_batch: 1,
         prefix_cache_bytes: 0,
@@ -115,10 +116,17 @@ fn bits(transcripts: &[Transcript]) -> Vec<Vec<TokenBits>> {
 #[case::nine_in_a_batch(EngineOptions { max_batch: 9, ..plain() })]
 #[case::three_in_a_batch_and_pieces(EngineOptions { max_batch: 3, prefill_chunk: 16, ..plain() })]
 #[case::everything(EngineOptions { threads: 2, ..EngineOptions::default() })]
-fn nothing_but_the_request_decides_the_bits(#[case] options: EngineOptions) {
+fn nothing_but_the_request_decides_the_bits(
+    #[case] options: EngineOptions,
+    #[values(Precision::Exact, Precision::Fast)] precision: Precision,
+) {
+    let with = |options| EngineOptions {
+        precision,
+        ..options
+    };
     for model in models() {
-        let reference = bits(&one_by_one(&engine(&model, plain())));
-        let engine = engine(&model, options.clone());
+        let reference = bits(&one_by_one(&engine(&model, with(plain()))));
+        let engine = engine(&model, with(options.clone()));
         assert_eq!(bits(&together(&engine)), reference, "{model}");
         // Again, with whatever this engine remembers now.
         assert_eq!(bits(&one_by_one(&engine)), reference, "{model}");
@@ -127,8 +135,14 @@ fn nothing_but_the_request_decides_the_bits(#[case] options: EngineOptions) {
 
 /// Without vector instructions a fused operation is a function call, so the largest model is left
 /// to the others.
-#[test]
-fn the_instruction_set_does_not_decide_the_bits() {
+#[rstest]
+fn the_instruction_set_does_not_decide_the_bits(
+    #[values(Precision::Exact, Precision::Fast)] precision: Precision,
+) {
+    let plain = || EngineOptions {
+        precision,
+        ..plain()
+    };
     for model in models() {
         let reference = bits(&one_by_one(&engine(&model, plain())));
         for isa in Isa::available() {
@@ -137,6 +151,39 @@ fn the_instruction_set_does_not_decide_the_bits() {
             }
             let engine = engine(&model, EngineOptions { isa, ..plain() });
             assert_eq!(bits(&one_by_one(&engine)), reference, "{model}, {isa}");
+        }
+    }
+}
+
+/// Fast is what its name says and no more: other bits for packed weights, nearly the same
+/// numbers, and the exact bits where there is nothing to be fast with.
+#[test]
+fn fast_differs_from_exact_where_weights_are_packed_and_stays_close() {
+    for model in models() {
+        let fast = EngineOptions {
+            precision: Precision::Fast,
+            ..plain()
+        };
+        let exact = one_by_one(&engine(&model, plain()));
+        let fast = one_by_one(&engine(&model, fast));
+        let packed = ["builtin", "4bit", "8bit"]
+            .iter()
+            .any(|part| model.contains(part));
+        assert_eq!(bits(&exact) != bits(&fast), packed, "{model}");
+        // The small random models say nothing about how close the two are on a trained one.
+        let trained = model.starts_with("builtin:");
+        for (exact, fast) in exact.iter().zip(&fast).filter(|_| trained) {
+            // Before the first token the two have seen the same.
+            let (exact, fast) = (&exact.tokens[0], &fast.tokens[0]);
+            for (id, logprob) in &exact.top {
+                let other = fast.top.iter().find(|(other, _)| other == id);
+                if let Some((_, other)) = other {
+                    assert!(
+                        (logprob - other).abs() < 0.25,
+                        "{model}: {logprob} and {other}"
+                    );
+                }
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("scenario", &["generation", "yaml", "assertion"]),
     ("target", &["generation", "engine"]),
+    ("measure", &["generation", "engine"]),
     ("plan", &["generation", "yaml", "assertion", "scenario"]),
     ("record", &["generation", "loops", "assertion"]),
     (

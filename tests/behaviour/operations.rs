@@ -70,10 +70,10 @@ macro_rules! assert_agree {
 fn rotations(#[case] rope: Rope) {
     fn rotate<B: Backend>(backend: &B, rope: &Rope) -> Vec<f32> {
         let x = tensor(backend, &numbers(3 * 16, 0.1), 16);
-        let once = backend.rope(x, rope, &[0, 7, 30_001]).expect("rotates");
-        // The same turns again, and then others: what is kept must not be mistaken.
-        let again = backend.rope(once, rope, &[0, 7, 30_001]).expect("rotates");
-        let other = backend.rope(again, rope, &[5, 6, 2]).expect("rotates");
+        let far = backend.rotation(rope, &[0, 7, 30_001]).expect("turns");
+        let near = backend.rotation(rope, &[5, 6, 2]).expect("turns");
+        let once = backend.rotate(x, &far).expect("rotates");
+        let other = backend.rotate(once, &near).expect("rotates");
         backend.to_host(other).expect("values")
     }
     assert_agree!(rotate, &rope);

@@ -2,10 +2,9 @@
 //!
 //! This is the reference that the vector kernels are checked against.
 
-use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::BackendError;
-use super::kernels::rows::{Affine4, Affine8};
 use super::matrix::check_length;
 use crate::backend::{self, Blob, Element};
 
@@ -90,21 +89,23 @@ impl Affine {
         self.element
     }
 
-    /// All rows, for the kernels: a row of it is found without asking where the bytes are.
-    pub(super) fn rows(&self, cols: usize) -> Rows<'_> {
-        Rows {
-            packed: self.packed.bytes(),
-            scales: self.scales.bytes(),
-            biases: self.biases.bytes(),
-            row_bytes: self.row_bytes,
-            parameter_bytes: cols / self.group_size * self.element.size(),
-        }
+    /// The codes of some rows, one row's behind the other's.
+    pub(super) fn packed(&self, rows: Range<usize>) -> &[u8] {
+        &self.packed.bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    }
+
+    /// The scales and the biases of some rows that have this many groups each.
+    pub(super) fn parameters(&self, rows: Range<usize>, groups: usize) -> [&[u8]; 2] {
+        let bytes = groups * self.element.size();
+        [&self.scales, &self.biases].map(|all| &all.bytes()[rows.start * bytes..rows.end * bytes])
     }
 
     /// Writes row `row` as f32.
     pub(super) fn row_into(&self, row: usize, out: &mut [f32]) {
-        let (packed, scales, biases) = self.rows(out.len()).row(row);
-        let parameters = (self.element.decode(scales).into_iter()).zip(self.element.decode(biases));
+        let packed = self.packed(row..row + 1);
+        let parameters = self.parameters(row..row + 1, out.len() / self.group_size);
+        let [scales, biases] = parameters.map(|bytes| self.element.decode(bytes));
+        let parameters = scales.into_iter().zip(biases);
         for ((out, packed), (scale, bias)) in out
             .chunks_exact_mut(self.group_size)
             .zip(packed.chunks_exact(self.group_bytes))
@@ -112,50 +113,6 @@ impl Affine {
         {
             (self.unpack)(packed, scale, bias, out);
         }
-    }
-}
-
-/// The bytes of all rows of a packed matrix.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rows<'a> {
-    packed: &'a [u8],
-    scales: &'a [u8],
-    biases: &'a [u8],
-    row_bytes: usize,
-    /// Bytes of a row's scales, and of its biases.
-    parameter_bytes: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// Row `row` of four-bit elements.
-    pub(super) fn row4<E>(&self, row: usize) -> Affine4<'a, E> {
-        let (packed, scales, biases) = self.row(row);
-        Affine4 {
-            packed,
-            scales,
-            biases,
-            element: PhantomData,
-        }
-    }
-
-    /// Row `row` of eight-bit elements.
-    pub(super) fn row8<E>(&self, row: usize) -> Affine8<'a, E> {
-        let (packed, scales, biases) = self.row(row);
-        Affine8 {
-            packed,
-            scales,
-            biases,
-            element: PhantomData,
-        }
-    }
-
-    /// Packed elements, scales and biases of one row.
-    fn row(&self, row: usize) -> (&'a [u8], &'a [u8], &'a [u8]) {
-        (
-            &self.packed[row * self.row_bytes..][..self.row_bytes],
-            &self.scales[row * self.parameter_bytes..][..self.parameter_bytes],
-            &self.biases[row * self.parameter_bytes..][..self.parameter_bytes],
-        )
     }
 }
 

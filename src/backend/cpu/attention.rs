@@ -1,6 +1,6 @@
 //! Grouped-query attention of a batch over the KV caches of its sequences.
 
-use super::kernels::attention::Head;
+use super::kernels::attention::Heads;
 use super::pool::Pool;
 use super::{AttentionShape, BackendError, KvCache, Segment, Tensor};
 use crate::simd::Isa;
@@ -35,25 +35,34 @@ pub(super) fn attend(
         rows.extend((1..=segment.rows).map(|row| (layer, before + row)));
     }
 
+    // Heads that share keys and values are computed together where that leaves every thread
+    // something to do.
+    let shared = shape.heads / shape.kv_heads;
+    let together = match rows.len() * shape.kv_heads >= pool.threads() {
+        true => shared,
+        false => 1,
+    };
     let mut data = vec![0.0; q.data.len()];
+    let size = together * shape.head_dim;
     let task = |index: usize, out: &mut [f32]| {
-        let (layer, visible) = rows[index / shape.heads];
-        isa.run(Head {
-            query: &q.data[index * shape.head_dim..][..shape.head_dim],
+        let head = index * together;
+        let (layer, visible) = rows[head / shape.heads];
+        isa.run(Heads {
+            queries: &q.data[index * size..][..size],
             layer,
             visible,
-            head: index % shape.heads,
+            kv_head: head % shape.heads / shared,
             shape,
             out,
         });
     };
     let work: usize = rows.iter().map(|(_, visible)| visible).sum();
     if work * shape.heads * shape.head_dim < PARALLEL_FROM {
-        for (index, out) in data.chunks_exact_mut(shape.head_dim).enumerate() {
+        for (index, out) in data.chunks_exact_mut(size).enumerate() {
             task(index, out);
         }
     } else {
-        pool.for_each_piece(&mut data, shape.head_dim, task);
+        pool.for_each_piece(&mut data, size, task);
     }
     Ok(Tensor {
         width: q.width,

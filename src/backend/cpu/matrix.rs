@@ -4,7 +4,9 @@
 //! products with activations are computed in `product`.
 
 use super::affine::Affine;
+use super::interleaved::Interleaved;
 use super::microscaling::Microscaled;
+use super::pool::Pool;
 use super::{BackendError, MatrixData};
 use crate::backend::{Blob, Element};
 
@@ -14,6 +16,8 @@ pub struct Matrix {
     rows: usize,
     cols: usize,
     storage: Storage,
+    /// The same elements for integer products, in the `fast` precision.
+    interleaved: Option<Interleaved>,
 }
 
 /// How the elements lie in memory.
@@ -30,6 +34,20 @@ impl Matrix {
     /// # Errors
     /// If the quantisation is not one of MLX's, or the lengths do not agree with the shape.
     pub(super) fn new(data: MatrixData) -> Result<Self, BackendError> {
+        Self::load(data, None)
+    }
+
+    /// Takes over a matrix for the `fast` precision: repacked, if there are integer products for
+    /// its storage.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if the system has no memory.
+    pub(super) fn repacked(data: MatrixData, pool: &Pool) -> Result<Self, BackendError> {
+        Self::load(data, Some(pool))
+    }
+
+    fn load(data: MatrixData, repack: Option<&Pool>) -> Result<Self, BackendError> {
+        let mut interleaved = None;
         let (rows, cols, storage) = match data {
             MatrixData::Dense {
                 rows,
@@ -42,6 +60,9 @@ impl Matrix {
             }
             MatrixData::Affine { rows, cols, affine } => {
                 let storage = Storage::Affine(Affine::new(rows, cols, &affine)?);
+                if let Some(pool) = repack {
+                    interleaved = Interleaved::new(rows, cols, &affine, pool)?;
+                }
                 (rows, cols, storage)
             }
             MatrixData::Microscaled {
@@ -57,6 +78,7 @@ impl Matrix {
             rows,
             cols,
             storage,
+            interleaved,
         })
     }
 
@@ -80,6 +102,11 @@ impl Matrix {
             Storage::Affine(affine) => affine.row_into(row, out),
             Storage::Microscaled(microscaled) => microscaled.row_into(row, out),
         }
+    }
+
+    /// The elements for integer products.
+    pub(super) fn interleaved(&self) -> Option<&Interleaved> {
+        self.interleaved.as_ref()
     }
 
     /// The elements.

@@ -3,6 +3,8 @@
 //! Every product of an element and a scale is exact in f32, so there is nothing to round. This is
 //! the reference that the vector kernels are checked against.
 
+use std::ops::Range;
+
 use super::BackendError;
 use super::kernels::rows::Scaled4;
 use super::matrix::check_length;
@@ -66,13 +68,13 @@ impl Microscaled {
         self.format
     }
 
-    /// Row `row` of four-bit elements, for the kernels.
-    pub(super) fn row4(&self, row: usize, cols: usize) -> Scaled4<'_> {
+    /// Some rows of four-bit elements, for the kernels.
+    pub(super) fn rows4(&self, rows: Range<usize>, cols: usize) -> Scaled4<'_> {
         let bytes = cols / 2;
         let groups = cols / self.format.group_size();
         Scaled4 {
-            packed: &self.packed.bytes()[row * bytes..][..bytes],
-            scales: &self.scales.bytes()[row * groups..][..groups],
+            packed: &self.packed.bytes()[rows.start * bytes..rows.end * bytes],
+            scales: &self.scales.bytes()[rows.start * groups..rows.end * groups],
             scale_of: &self.scale_of,
             values: &E2M1,
         }

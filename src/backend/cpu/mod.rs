@@ -1,4 +1,4 @@
-//! The CPU backend: f32 activations, exact and deterministic everywhere.
+//! The CPU backend: deterministic everywhere, and exact unless asked to be fast.
 //!
 //! Every sum has a fixed order (see `kernels`), every operation is rounded as IEEE 754 says, and
 //! transcendental functions are polynomials or come from the `libm` crate. So the same request
@@ -7,6 +7,7 @@
 
 mod affine;
 mod attention;
+mod interleaved;
 mod kernels;
 mod kv_cache;
 mod matrix;
@@ -14,13 +15,17 @@ mod microscaling;
 mod pointwise;
 mod pool;
 mod product;
+mod quantized;
 
-use super::{Activation, AttentionShape, Backend, BackendError, MatrixData, Rope, Segment};
+use super::{
+    Activation, AttentionShape, Backend, BackendError, MatrixData, Precision, Rope, Segment,
+};
 use crate::simd::Isa;
 use pool::Pool;
 
 pub use kv_cache::KvCache;
 pub use matrix::Matrix;
+pub use pointwise::Rotation;
 
 /// Activations, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,30 +42,33 @@ impl Tensor {
     }
 }
 
-/// The CPU backend: its threads, and the instruction set of its kernels.
+/// The CPU backend: its threads, the instruction set of its kernels, and their precision.
 #[derive(Debug)]
 pub struct Cpu {
     pool: Pool,
     isa: Isa,
+    precision: Precision,
 }
 
 impl Cpu {
-    /// A backend that computes on `threads` threads, with the best instruction set there is.
+    /// A backend that computes exactly on `threads` threads, with the best instruction set there
+    /// is.
     ///
     /// # Errors
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Result<Self, BackendError> {
-        Self::with_isa(threads, Isa::best())
+        Self::with(threads, Isa::best(), Precision::Exact)
     }
 
     /// A backend that computes on `threads` threads, with kernels for `isa`.
     ///
     /// # Errors
     /// If the system refuses the threads.
-    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, BackendError> {
+    pub fn with(threads: usize, isa: Isa, precision: Precision) -> Result<Self, BackendError> {
         Ok(Self {
             pool: Pool::new(threads)?,
             isa,
+            precision,
         })
     }
 }
@@ -70,9 +78,13 @@ impl Backend for Cpu {
     type Matrix = Matrix;
     type Vector = Vec<f32>;
     type KvCache = KvCache;
+    type Rotation = Rotation;
 
     fn matrix(&self, data: MatrixData) -> Result<Matrix, BackendError> {
-        Matrix::new(data)
+        match self.precision {
+            Precision::Exact => Matrix::new(data),
+            Precision::Fast => Matrix::repacked(data, &self.pool),
+        }
     }
 
     fn vector(&self, data: Vec<f32>) -> Result<Vec<f32>, BackendError> {
@@ -109,26 +121,39 @@ impl Backend for Cpu {
         w: &Matrix,
         bias: Option<&Vec<f32>>,
     ) -> Result<Tensor, BackendError> {
-        let mut data = product::multiply(w, &x.data, x.rows(), self.isa, &self.pool);
-        if let Some(bias) = bias {
-            for row in data.chunks_exact_mut(bias.len()) {
-                for (value, bias) in row.iter_mut().zip(bias) {
-                    *value += bias;
-                }
-            }
-        }
-        Ok(Tensor {
-            width: w.rows(),
+        let [product] = self.linears(x, [(w, bias)])?;
+        Ok(product)
+    }
+
+    fn linears<const N: usize>(
+        &self,
+        x: &Tensor,
+        maps: [(&Matrix, Option<&Vec<f32>>); N],
+    ) -> Result<[Tensor; N], BackendError> {
+        let input = product::Input {
+            x: &x.data,
+            width: x.width,
+            isa: self.isa,
+            pool: &self.pool,
+        };
+        let factors = maps.map(|(matrix, bias)| (matrix, bias.map(Vec::as_slice)));
+        let mut widths = maps.map(|(matrix, _)| matrix.rows()).into_iter();
+        Ok(product::multiply(input, factors).map(|data| Tensor {
+            width: widths.next().unwrap_or_default(),
             data,
-        })
+        }))
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Vec<f32>, eps: f32) -> Result<Tensor, BackendError> {
         Ok(pointwise::rms_norm(x, weight, eps, self.isa))
     }
 
-    fn rope(&self, x: Tensor, rope: &Rope, positions: &[usize]) -> Result<Tensor, BackendError> {
-        Ok(pointwise::rope(x, rope, positions))
+    fn rotation(&self, rope: &Rope, positions: &[usize]) -> Result<Rotation, BackendError> {
+        Ok(Rotation::new(rope, positions))
+    }
+
+    fn rotate(&self, x: Tensor, rotation: &Rotation) -> Result<Tensor, BackendError> {
+        Ok(pointwise::rotate(x, rotation))
     }
 
     fn attention(

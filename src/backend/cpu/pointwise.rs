@@ -21,34 +21,60 @@ pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32, isa: Isa) -> Tensor
     }
 }
 
-/// See [`Backend::rope`](super::Backend::rope).
-pub(super) fn rope(mut x: Tensor, rope: &Rope, positions: &[usize]) -> Tensor {
-    let pairs = rope.frequencies.len();
-    let mut turns = vec![(0.0, 0.0); pairs];
-    let rows = x.data.chunks_exact_mut(x.width.max(1));
-    for (values, position) in rows.zip(positions) {
-        let position = *position as f32 * rope.position_scale;
-        for (turn, frequency) in turns.iter_mut().zip(&rope.frequencies) {
-            let angle = position * frequency;
-            *turn = (libm::sinf(angle), libm::cosf(angle));
+/// Sines and cosines for some rows.
+#[derive(Debug)]
+pub struct Rotation {
+    head_dim: usize,
+    amplitude: f32,
+    layout: RopeLayout,
+    pairs: usize,
+    /// The sine and the cosine of each pair, row by row.
+    turns: Vec<(f32, f32)>,
+}
+
+impl Rotation {
+    /// See [`Backend::rotation`](super::Backend::rotation).
+    pub(super) fn new(rope: &Rope, positions: &[usize]) -> Self {
+        let turns = positions.iter().flat_map(|position| {
+            let position = *position as f32 * rope.position_scale;
+            let angles = rope.frequencies.iter().map(move |turn| position * turn);
+            angles.map(|angle| (libm::sinf(angle), libm::cosf(angle)))
+        });
+        Self {
+            head_dim: rope.head_dim,
+            amplitude: rope.amplitude,
+            layout: rope.layout,
+            pairs: rope.frequencies.len(),
+            turns: turns.collect(),
         }
-        for head in values.chunks_exact_mut(rope.head_dim) {
+    }
+}
+
+/// See [`Backend::rotate`](super::Backend::rotate).
+pub(super) fn rotate(mut x: Tensor, rotation: &Rotation) -> Tensor {
+    let pairs = rotation.pairs;
+    if pairs == 0 {
+        return x;
+    }
+    let rows = x.data.chunks_exact_mut(x.width.max(1));
+    for (values, turns) in rows.zip(rotation.turns.chunks_exact(pairs)) {
+        for head in values.chunks_exact_mut(rotation.head_dim) {
             let rotated = &mut head[..2 * pairs];
-            if rope.amplitude != 1.0 {
+            if rotation.amplitude != 1.0 {
                 for value in rotated.iter_mut() {
-                    *value *= rope.amplitude;
+                    *value *= rotation.amplitude;
                 }
             }
-            match rope.layout {
+            match rotation.layout {
                 RopeLayout::HalfSplit => {
                     let (first, second) = rotated.split_at_mut(pairs);
-                    for ((a, b), turn) in first.iter_mut().zip(second).zip(&turns) {
-                        (*a, *b) = rotate(*a, *b, *turn);
+                    for ((a, b), turn) in first.iter_mut().zip(second).zip(turns) {
+                        (*a, *b) = turn_pair(*a, *b, *turn);
                     }
                 }
                 RopeLayout::Interleaved => {
-                    for (pair, turn) in rotated.as_chunks_mut::<2>().0.iter_mut().zip(&turns) {
-                        (pair[0], pair[1]) = rotate(pair[0], pair[1], *turn);
+                    for (pair, turn) in rotated.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
+                        (pair[0], pair[1]) = turn_pair(pair[0], pair[1], *turn);
                     }
                 }
             }
@@ -57,7 +83,7 @@ pub(super) fn rope(mut x: Tensor, rope: &Rope, positions: &[usize]) -> Tensor {
     x
 }
 
-fn rotate(a: f32, b: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
+fn turn_pair(a: f32, b: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
     (a * cos - b * sin, a * sin + b * cos)
 }
 
@@ -128,10 +154,11 @@ mod tests {
             width: 4,
             data: [row, row].concat(),
         };
-        let together = rope(two_rows, &plain, &[3, 7]);
-        let alone = rope(one_row(&row), &plain, &[7]);
+        let rope = |x, positions: &[usize]| rotate(x, &Rotation::new(&plain, positions));
+        let together = rope(two_rows, &[3, 7]);
+        let alone = rope(one_row(&row), &[7]);
         assert_eq!(together.data[4..], alone.data[..]);
-        assert_eq!(rope(one_row(&row), &plain, &[0]).data, row);
+        assert_eq!(rope(one_row(&row), &[0]).data, row);
         // Element 0 turns with element 2 by one radian per position.
         assert!((alone.data[0] - (7f32.cos() - 3.0 * 7f32.sin())).abs() < 1e-5);
     }
@@ -145,7 +172,8 @@ mod tests {
             amplitude: 3.0,
             layout: RopeLayout::Interleaved,
         };
-        let out = rope(one_row(&[1.0, 2.0, 3.0, 4.0]), &partial, &[1]).data;
+        let turns = Rotation::new(&partial, &[1]);
+        let out = rotate(one_row(&[1.0, 2.0, 3.0, 4.0]), &turns).data;
         let (sin, cos) = 1f32.sin_cos();
         assert!((out[0] - 3.0 * (cos - 2.0 * sin)).abs() < 1e-5);
         assert!((out[1] - 3.0 * (sin + 2.0 * cos)).abs() < 1e-5);

@@ -1,59 +1,122 @@
-//! Products of a weight matrix with activations: which rows, on which thread, with which kernel.
+//! Products of weight matrices with activations: which rows, on which thread, with which kernel.
+
+use std::ops::Range;
 
 use super::affine::Affine;
-use super::kernels::product::{TILE_COLUMNS, TILE_ROWS, Tile, Unpack};
-use super::kernels::rows::{Bf16, Dense, F16, F32, Plain, Row, Stored};
+use super::interleaved::Interleaved;
+use super::kernels::interleaved::PanelProduct;
+use super::kernels::product::{COLUMNS, Direct, Many, Unpack};
+use super::kernels::rows::{Bf16, Dense, F16, F32, Packed, Row, Stored, Widen};
 use super::matrix::{Matrix, Storage};
-use super::pool::Pool;
-use crate::backend::{Element, Microformat};
-use crate::simd::Isa;
-use crate::simd::LANES;
+use super::pool::{Pool, Strip, Strips};
+use super::quantized::{self, Quantized};
+use crate::backend::{Blob, Element, Microformat};
+use crate::simd::{Isa, LANES};
 
-/// Output rows that one task computes at least: enough to pay for handing it to a thread.
-const ROWS_PER_TASK: usize = 32;
-/// Tasks of a large matrix, so that threads of unequal speed end together.
-const MOST_TASKS: usize = 64;
-/// Multiplications below which a product is not worth a second thread: about three microseconds
-/// of work, where a hand-off costs one.
+/// Tasks of a large matrix for each thread, so that threads of unequal speed end together.
+const TASKS_PER_THREAD: usize = 8;
+/// Multiplications below which a product is not worth a second thread: about two microseconds
+/// of work, where a hand-off costs half of one.
 const PARALLEL_FROM: usize = 1 << 16;
-/// Unpacked weights that are used again for many activation rows; half of a small L2 cache.
-const UNPACKED_ELEMENTS: usize = 64 << 10;
 
-/// `x · matrixᵀ` for `rows` activation rows; the result is `[rows, matrix.rows()]`.
-pub(super) fn multiply(matrix: &Matrix, x: &[f32], rows: usize, isa: Isa, pool: &Pool) -> Vec<f32> {
-    // Computed transposed, so that each task writes to a part of its own.
-    let mut transposed = vec![0.0; matrix.rows() * rows];
-    let per_task = matrix
-        .rows()
-        .div_ceil(MOST_TASKS)
-        .next_multiple_of(ROWS_PER_TASK);
-    let task = |index: usize, out: &mut [f32]| {
-        let part = Part {
-            first: index * per_task,
-            x,
-            columns: rows,
-            width: matrix.cols(),
-            isa,
+/// Activation rows, and who multiplies them.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    /// `rows · width` elements.
+    pub(super) x: &'a [f32],
+    /// Elements of a row.
+    pub(super) width: usize,
+    /// The instruction set of the kernels.
+    pub(super) isa: Isa,
+    /// The threads.
+    pub(super) pool: &'a Pool,
+}
+
+/// `x · matrixᵀ + bias` for each of `N` matrices, all handed to the threads at once; each result
+/// is `[activation rows, matrix.rows()]`.
+pub(super) fn multiply<const N: usize>(
+    input: Input<'_>,
+    factors: [(&Matrix, Option<&[f32]>); N],
+) -> [Vec<f32>; N] {
+    let rows = input.x.len() / input.width.max(1);
+    let mut products = factors.map(|(matrix, _)| vec![0.0; rows * matrix.rows()]);
+    let work: usize = factors.iter().map(|(matrix, _)| matrix.rows()).sum();
+    let parallel = rows * work * input.width >= PARALLEL_FROM;
+    let quantized = quantize(input, factors.map(|(matrix, _)| matrix));
+    let mut strips = Vec::with_capacity(N);
+    for ((matrix, _), product) in factors.iter().zip(&mut products) {
+        let tasks = if parallel {
+            TASKS_PER_THREAD * input.pool.threads()
+        } else {
+            1
         };
-        part.multiply(matrix, out);
+        let per_task = matrix.rows().div_ceil(tasks).next_multiple_of(LANES);
+        strips.push(Strips::new(product, matrix.rows(), per_task));
+    }
+    let task = |mut index: usize| {
+        for ((matrix, bias), strips) in factors.iter().zip(&strips) {
+            if index < strips.count() {
+                #[expect(unsafe_code, reason = "each thread writes to strips of its own")]
+                // SAFETY: the indices of all strips of all matrices follow each other, and each
+                // comes once.
+                let mut strip = unsafe { strips.strip(index) };
+                let part = Part {
+                    first: strip.first(),
+                    x: input.x,
+                    width: input.width,
+                    isa: input.isa,
+                };
+                match (matrix.interleaved(), quantized_for(matrix, &quantized)) {
+                    (Some(panels), Some(x)) => part.panels(panels, x, &mut strip),
+                    _ => part.multiply(matrix, &mut strip),
+                }
+                if let Some(bias) = bias {
+                    add_bias(bias, rows, &mut strip);
+                }
+                return;
+            }
+            index -= strips.count();
+        }
     };
-    if rows * matrix.rows() * matrix.cols() < PARALLEL_FROM {
-        for (index, out) in transposed.chunks_mut(per_task * rows).enumerate() {
-            task(index, out);
-        }
+    let tasks = strips.iter().map(Strips::count).sum();
+    if parallel {
+        input.pool.for_each(tasks, task);
     } else {
-        pool.for_each_piece(&mut transposed, per_task * rows, task);
+        (0..tasks).for_each(task);
     }
-    if rows == 1 {
-        return transposed;
-    }
-    let mut out = vec![0.0; transposed.len()];
-    for (row, out) in out.chunks_exact_mut(matrix.rows()).enumerate() {
-        for (value, column) in out.iter_mut().zip(transposed.chunks_exact(rows)) {
-            *value = column[row];
+    products
+}
+
+/// Quantised activations, and for which layout of codes they are.
+type ForLayout = ((usize, usize), Vec<Quantized>);
+
+/// The activations, quantised once for each layout among the matrices.
+fn quantize<const N: usize>(input: Input<'_>, matrices: [&Matrix; N]) -> Vec<ForLayout> {
+    let mut all: Vec<ForLayout> = Vec::new();
+    for panels in matrices.iter().filter_map(|matrix| matrix.interleaved()) {
+        let layout = panels.layout();
+        if all.iter().all(|(known, _)| *known != layout) {
+            let work = (input.isa, input.pool);
+            let rows = quantized::quantize(input.x, input.width, layout, work);
+            all.push((layout, rows));
         }
     }
-    out
+    all
+}
+
+fn quantized_for<'a>(matrix: &Matrix, all: &'a [ForLayout]) -> Option<&'a [Quantized]> {
+    let layout = matrix.interleaved()?.layout();
+    let (_, rows) = all.iter().find(|(known, _)| *known == layout)?;
+    Some(rows)
+}
+
+fn add_bias(bias: &[f32], rows: usize, strip: &mut Strip<'_, f32>) {
+    let bias = &bias[strip.first()..][..strip.columns()];
+    for row in 0..rows {
+        for (value, bias) in strip.row(row).iter_mut().zip(bias) {
+            *value += bias;
+        }
+    }
 }
 
 /// The weight rows from `first` on, times all activation rows.
@@ -61,121 +124,169 @@ pub(super) fn multiply(matrix: &Matrix, x: &[f32], rows: usize, isa: Isa, pool: 
 struct Part<'a> {
     first: usize,
     x: &'a [f32],
-    /// Activation rows.
-    columns: usize,
     /// Elements of a row.
     width: usize,
     isa: Isa,
 }
 
 impl Part<'_> {
-    /// `out[r · columns + m]` becomes the product of weight row `first + r` and activation row
-    /// `m`.
-    fn multiply(self, matrix: &Matrix, out: &mut [f32]) {
+    /// Activation rows.
+    fn columns(self) -> usize {
+        self.x.len() / self.width
+    }
+
+    /// Products with integers.
+    fn panels(self, panels: &Interleaved, x: &[Quantized], out: &mut Strip<'_, f32>) {
+        let mut products = vec![[0.0; LANES]; x.len()];
+        for done in (0..out.columns()).step_by(LANES) {
+            self.isa.run(PanelProduct {
+                panel: panels.panel((self.first + done) / LANES),
+                x,
+                out: &mut products,
+            });
+            for (column, products) in products.iter().enumerate() {
+                let out = &mut out.row(column)[done..];
+                let count = out.len().min(LANES);
+                out[..count].copy_from_slice(&products[..count]);
+            }
+        }
+    }
+
+    /// `out[m][r]` becomes the product of weight row `first + r` and activation row `m`.
+    fn multiply(self, matrix: &Matrix, out: &mut Strip<'_, f32>) {
         match matrix.storage() {
-            Storage::Dense { element, data } => {
-                let (elements, bytes) = (data.bytes(), self.width * element.size());
-                let row = |row: usize| &elements[row * bytes..][..bytes];
-                match element {
-                    Element::F32 => self.tiles(self.width, |r| Dense::<F32>::new(row(r)), out),
-                    Element::F16 => self.tiles(self.width, |r| Dense::<F16>::new(row(r)), out),
-                    Element::Bf16 => self.tiles(self.width, |r| Dense::<Bf16>::new(row(r)), out),
+            Storage::Dense { element, data } => match element {
+                Element::F32 => self.dense::<F32>(*element, data, out),
+                Element::F16 => self.dense::<F16>(*element, data, out),
+                Element::Bf16 => self.dense::<Bf16>(*element, data, out),
+            },
+            Storage::Affine(affine) if affine.bits() == 4 => self.affine::<4>(affine, out),
+            Storage::Affine(affine) if affine.bits() == 8 => self.affine::<8>(affine, out),
+            Storage::Microscaled(scaled) if scaled.format() != Microformat::Mxfp8 => {
+                let rows = |range| scaled.rows4(range, self.width);
+                self.rows(scaled.format().group_size(), rows, out);
+            }
+            Storage::Affine(_) | Storage::Microscaled(_) => {
+                let mut weights = vec![0.0; LANES * self.width];
+                for at in (0..out.columns()).step_by(LANES) {
+                    let rows = self.rows_at(at, out);
+                    for (row, weights) in rows.zip(weights.chunks_exact_mut(self.width)) {
+                        matrix.row_into(row, weights);
+                    }
+                    self.many(&weights, out, at);
                 }
             }
-            Storage::Affine(affine) => match affine.element() {
-                Element::F32 => self.affine::<F32>(matrix, affine, out),
-                Element::F16 => self.affine::<F16>(matrix, affine, out),
-                Element::Bf16 => self.affine::<Bf16>(matrix, affine, out),
-            },
-            Storage::Microscaled(scaled) => match scaled.format() {
-                Microformat::Mxfp4 | Microformat::Nvfp4 => {
-                    let group = scaled.format().group_size();
-                    self.tiles(group, |r| scaled.row4(r, self.width), out);
-                }
-                Microformat::Mxfp8 => self.unpacked_by_reference(matrix, out),
-            },
         }
     }
 
-    fn affine<E: Stored>(self, matrix: &Matrix, affine: &Affine, out: &mut [f32]) {
-        let (group, rows) = (affine.group_size(), affine.rows(self.width));
-        match affine.bits() {
-            4 => self.tiles(group, |r| rows.row4::<E>(r), out),
-            8 => self.tiles(group, |r| rows.row8::<E>(r), out),
-            _ => self.unpacked_by_reference(matrix, out),
+    /// The weight rows of the sixteen products from column `at` on.
+    fn rows_at(self, at: usize, out: &Strip<'_, f32>) -> Range<usize> {
+        self.first + at..self.first + (at + LANES).min(out.columns())
+    }
+
+    fn dense<E: Stored>(self, element: Element, data: &Blob, out: &mut Strip<'_, f32>) {
+        let (elements, bytes) = (data.bytes(), self.width * element.size());
+        let rows = |range: Range<usize>| {
+            Dense::<E>::new(&elements[range.start * bytes..range.end * bytes])
+        };
+        self.rows(self.width, rows, out);
+    }
+
+    /// With rows that need nothing but their bytes.
+    fn rows<R: Row>(
+        self,
+        group_size: usize,
+        rows: impl Fn(Range<usize>) -> R,
+        out: &mut Strip<'_, f32>,
+    ) {
+        let mut weights = self.room_for_weights();
+        for at in (0..out.columns()).step_by(LANES) {
+            let range = self.rows_at(at, out);
+            let sixteen = (rows(range.clone()), range.len());
+            self.sixteen(group_size, sixteen, &mut weights, out, at);
         }
     }
 
-    /// With a kernel that unpacks the rows itself, as often as it needs them. With many
-    /// activation rows it is cheaper to unpack a row once and keep it.
-    fn tiles<R: Row>(self, group_size: usize, row: impl Fn(usize) -> R, out: &mut [f32]) {
-        let blocks_per_group = (group_size / LANES).max(1);
-        if self.columns > TILE_COLUMNS {
-            self.unpacked(out, |r, weights| {
-                self.isa.run(Unpack {
-                    row: row(r),
-                    blocks_per_group,
-                    out: weights,
+    /// With rows that have scales and biases, which are widened first.
+    fn affine<const BITS: usize>(self, affine: &Affine, out: &mut Strip<'_, f32>)
+    where
+        for<'p> Packed<'p, BITS>: Row,
+    {
+        let group_size = affine.group_size();
+        let groups = self.width / group_size;
+        let mut parameters = [vec![0.0; LANES * groups], vec![0.0; LANES * groups]];
+        let mut weights = self.room_for_weights();
+        for at in (0..out.columns()).step_by(LANES) {
+            let rows = self.rows_at(at, out);
+            let stored = affine.parameters(rows.clone(), groups);
+            for (out, bytes) in parameters.iter_mut().zip(stored) {
+                self.isa.run(Widen {
+                    bytes,
+                    element: affine.element(),
+                    out: &mut out[..rows.len() * groups],
                 });
-            });
-            return;
+            }
+            let [scales, biases] = &parameters;
+            let packed = Packed::<BITS> {
+                codes: affine.packed(rows.clone()),
+                scales: &scales[..rows.len() * groups],
+                biases: &biases[..rows.len() * groups],
+            };
+            self.sixteen(group_size, (packed, rows.len()), &mut weights, out, at);
         }
-        let last = self.first + (out.len() / self.columns).saturating_sub(1);
-        let mut first = self.first;
-        for out in out.chunks_mut(TILE_ROWS * self.columns) {
-            self.isa.run(Tile {
-                // Where there are fewer rows, the last one is computed again and thrown away.
-                rows: std::array::from_fn(|r| row((first + r).min(last))),
+    }
+
+    /// Room for sixteen unpacked rows, if there are enough activation rows to unpack them for.
+    fn room_for_weights(self) -> Vec<f32> {
+        if self.columns() > COLUMNS {
+            vec![0.0; LANES * self.width]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Up to sixteen weight rows. With few activation rows, the kernel unpacks them as it needs them;
+    /// with many it is cheaper to unpack them once and keep them.
+    fn sixteen<R: Row>(
+        self,
+        group_size: usize,
+        (rows, count): (R, usize),
+        weights: &mut [f32],
+        out: &mut Strip<'_, f32>,
+        at: usize,
+    ) {
+        let blocks_per_group = (group_size / LANES).max(1);
+        if weights.is_empty() {
+            self.isa.run(Direct {
+                rows,
+                count,
                 blocks_per_group,
                 x: self.x,
                 width: self.width,
                 out,
+                at,
             });
-            first += TILE_ROWS;
+            return;
         }
+        for (index, weights) in weights.chunks_exact_mut(self.width).enumerate() {
+            self.isa.run(Unpack {
+                row: rows.nth(index, count),
+                blocks_per_group,
+                out: weights,
+            });
+        }
+        self.many(weights, out, at);
     }
 
-    fn unpacked_by_reference(self, matrix: &Matrix, out: &mut [f32]) {
-        self.unpacked(out, |r, weights| matrix.row_into(r, weights));
-    }
-
-    /// Unpacks as many rows as stay in the cache, and multiplies them with all activations.
-    fn unpacked(self, out: &mut [f32], unpack: impl Fn(usize, &mut [f32])) {
-        let rows = (UNPACKED_ELEMENTS / self.width / TILE_ROWS).max(1) * TILE_ROWS;
-        let mut weights = vec![0.0; rows * self.width];
-        let mut first = self.first;
-        for out in out.chunks_mut(rows * self.columns) {
-            let count = out.len() / self.columns;
-            for (index, weights) in weights.chunks_exact_mut(self.width).take(count).enumerate() {
-                unpack(first + index, weights);
-            }
-            self.plain(&weights[..count * self.width], out);
-            first += count;
-        }
-    }
-
-    /// Unpacked rows times all activations: a few activation rows at a time, which stay in the
-    /// nearest cache while the weights pass.
-    fn plain(self, weights: &[f32], out: &mut [f32]) {
-        let count = weights.len() / self.width;
-        let row = |r: usize| Plain(&weights[r.min(count - 1) * self.width..][..self.width]);
-        let mut products = [0.0; TILE_ROWS * TILE_COLUMNS];
-        for (index, x) in self.x.chunks(TILE_COLUMNS * self.width).enumerate() {
-            let columns = x.len() / self.width;
-            for first in (0..count).step_by(TILE_ROWS) {
-                self.isa.run(Tile {
-                    rows: std::array::from_fn(|r| row(first + r)),
-                    blocks_per_group: self.width,
-                    x,
-                    width: self.width,
-                    out: &mut products[..TILE_ROWS * columns],
-                });
-                let out = out[first * self.columns..].chunks_exact_mut(self.columns);
-                for (out, products) in out.zip(products.chunks_exact(columns)).take(TILE_ROWS) {
-                    out[index * TILE_COLUMNS..][..columns].copy_from_slice(products);
-                }
-            }
-        }
+    /// Sixteen unpacked weight rows.
+    fn many(self, weights: &[f32], out: &mut Strip<'_, f32>, at: usize) {
+        self.isa.run(Many {
+            weights,
+            x: self.x,
+            width: self.width,
+            out,
+            at,
+        });
     }
 }
 
@@ -185,7 +296,7 @@ mod tests {
 
     use super::super::kernels::Dot;
     use super::*;
-    use crate::backend::{Affine, Blob, MatrixData, Microscaled};
+    use crate::backend::{Affine, MatrixData, Microscaled};
 
     const ROWS: usize = 75;
 
@@ -256,6 +367,10 @@ mod tests {
         }
     }
 
+    fn bits_of(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
     /// The kernels against the plain reference: unpack a row, then one inner product.
     #[rstest]
     fn every_kernel_gives_the_bits_of_the_reference(
@@ -263,6 +378,9 @@ mod tests {
             dense(128, Element::F32),
             dense(100, Element::F32),
             dense(7, Element::F16),
+            // One, and a little more than two, of the pieces that stay in a near cache.
+            dense(56 * LANES + 5, Element::F32),
+            dense(115 * LANES, Element::Bf16),
             dense(144, Element::F16),
             dense(150, Element::Bf16),
             affine(4, 32, Element::F32),
@@ -297,14 +415,98 @@ mod tests {
             for threads in [1, 2] {
                 let pool = Pool::new(threads).expect("threads");
                 for rows in [1, 2, 4, 5, 11] {
-                    let x = &x[..rows * width];
-                    let ours = multiply(&matrix, x, rows, isa, &pool);
-                    let bits =
-                        |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                    let input = Input {
+                        x: &x[..rows * width],
+                        width,
+                        isa,
+                        pool: &pool,
+                    };
+                    let [ours] = multiply(input, [(&matrix, None)]);
                     let expected = &expected[..rows * ROWS];
-                    assert_eq!(bits(&ours), bits(expected), "{isa}, {rows} rows");
+                    assert_eq!(bits_of(&ours), bits_of(expected), "{isa}, {rows} rows");
                 }
             }
+        }
+    }
+
+    /// What the fast kernels have to give, computed plainly: sums of integers within a group, then
+    /// the groups in order.
+    fn fast_reference(matrix: &Matrix, x: &[f32], layout: (usize, usize)) -> Vec<f32> {
+        let (bits, group_size) = layout;
+        let pool = Pool::new(1).expect("no threads");
+        let plain = quantized::quantize(x, x.len(), (8, group_size), (Isa::Portable, &pool));
+        let Storage::Affine(affine) = matrix.storage() else {
+            panic!("an affine matrix");
+        };
+        let groups = x.len() / group_size;
+        let product = |row: usize| {
+            let parameters = affine.parameters(row..row + 1, groups);
+            let [scales, biases] = parameters.map(|bytes| affine.element().decode(bytes));
+            let packed = affine.packed(row..row + 1);
+            let code = |i: usize| match bits {
+                4 => i32::from(packed[i / 2] >> (i % 2 * 4) & 15),
+                _ => i32::from(packed[i]),
+            };
+            let mut sum = 0f32;
+            for group in 0..groups {
+                let elements = group * group_size..(group + 1) * group_size;
+                let integers: i32 = elements
+                    .map(|i| code(i) * i32::from(plain[0].codes[i]))
+                    .sum();
+                let scaled = integers as f32 * scales[group];
+                sum = scaled.mul_add(plain[0].steps[group], sum);
+                sum = biases[group].mul_add(plain[0].totals[group], sum);
+            }
+            sum
+        };
+        (0..matrix.rows()).map(product).collect()
+    }
+
+    #[rstest]
+    fn fast_products_have_the_same_bits_everywhere_and_are_close_to_exact_ones(
+        #[values(4, 8)] bits: usize,
+        #[values(32, 64, 128)] group_size: usize,
+        #[values(Element::F32, Element::F16, Element::Bf16)] element: Element,
+    ) {
+        let pool = Pool::new(2).expect("threads");
+        let matrix = Matrix::repacked(affine(bits, group_size, element), &pool).expect("valid");
+        let (width, most) = (matrix.cols(), 31);
+        let x: Vec<f32> = (0..most * width).map(|i| (i as f32 * 0.37).sin()).collect();
+        let bias: Vec<f32> = (0..ROWS).map(|row| row as f32).collect();
+        let expected: Vec<f32> = x
+            .chunks_exact(width)
+            .flat_map(|x| fast_reference(&matrix, x, (bits, group_size)))
+            .collect();
+        for isa in Isa::available() {
+            // As many as fill every size of tile, and what is left over.
+            for rows in [1, 2, 3, 5, 9, 13, 31] {
+                let input = Input {
+                    x: &x[..rows * width],
+                    width,
+                    isa,
+                    pool: &pool,
+                };
+                let [ours, biased] = multiply(input, [(&matrix, None), (&matrix, Some(&bias))]);
+                assert_eq!(
+                    bits_of(&ours),
+                    bits_of(&expected[..rows * ROWS]),
+                    "{isa}, {rows} rows"
+                );
+                for (index, (plain, biased)) in ours.iter().zip(biased).enumerate() {
+                    assert_eq!(biased, plain + bias[index % ROWS]);
+                }
+            }
+        }
+        let exact = Matrix::new(affine(bits, group_size, element)).expect("valid");
+        let mut row = vec![0.0; width];
+        for (index, ours) in expected[..ROWS].iter().enumerate() {
+            exact.row_into(index, &mut row);
+            let size: f32 = row.iter().zip(&x).map(|(w, x)| (w * x).abs()).sum();
+            let product = Isa::Portable.run(Dot(&row, &x[..width]));
+            assert!(
+                (ours - product).abs() < 0.004 * size,
+                "{ours} for {product}"
+            );
         }
     }
 }

@@ -13,8 +13,6 @@ mod microscaled;
 mod pointwise;
 mod rotation;
 
-use std::cell::RefCell;
-
 use mlx_rs::error::Exception;
 use mlx_rs::{Array, Device, DeviceType};
 
@@ -36,8 +34,6 @@ pub struct Vector(Array);
 /// there.
 pub struct Mlx {
     gates: pointwise::Gates,
-    /// The turns of the last rotation: a forward pass asks for the same ones in every layer.
-    turns: RefCell<Option<rotation::Turns>>,
 }
 
 impl std::fmt::Debug for Mlx {
@@ -61,7 +57,6 @@ impl Mlx {
         Device::try_default()?;
         Ok(Self {
             gates: pointwise::Gates::new(),
-            turns: RefCell::new(None),
         })
     }
 
@@ -83,6 +78,7 @@ impl Backend for Mlx {
     type Matrix = Matrix;
     type Vector = Vector;
     type KvCache = KvCache;
+    type Rotation = rotation::Turns;
 
     fn matrix(&self, data: MatrixData) -> Result<Matrix, BackendError> {
         Matrix::new(&data)
@@ -124,13 +120,12 @@ impl Backend for Mlx {
         Ok(Tensor(normed.reshape(x.0.shape())?))
     }
 
-    fn rope(&self, x: Tensor, rope: &Rope, positions: &[usize]) -> Result<Tensor, BackendError> {
-        let mut turns = self.turns.borrow_mut();
-        let turns = match turns.take().filter(|kept| kept.are_of(rope, positions)) {
-            Some(kept) => turns.insert(kept),
-            None => turns.insert(rotation::Turns::new(rope, positions)?),
-        };
-        turns.rotate(&x.0, rope).map(Tensor)
+    fn rotation(&self, rope: &Rope, positions: &[usize]) -> Result<rotation::Turns, BackendError> {
+        rotation::Turns::new(rope, positions)
+    }
+
+    fn rotate(&self, x: Tensor, rotation: &rotation::Turns) -> Result<Tensor, BackendError> {
+        rotation.rotate(&x.0).map(Tensor)
     }
 
     fn attention(

@@ -14,9 +14,8 @@ use crate::backend::{BackendError, Rope, RopeLayout};
 
 /// Sines and cosines of some positions.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub struct Turns {
     rope: Rope,
-    positions: Vec<usize>,
     /// `[rows, 1, pairs]`.
     sin: Array,
     cos: Array,
@@ -31,18 +30,14 @@ impl Turns {
         let shape = shape([positions.len(), 1, rope.frequencies.len()])?;
         Ok(Self {
             rope: rope.clone(),
-            positions: positions.to_vec(),
             sin: Array::from_iter(angles.clone().map(libm::sinf), &shape),
             cos: Array::from_iter(angles.map(libm::cosf), &shape),
         })
     }
 
-    pub(super) fn are_of(&self, rope: &Rope, positions: &[usize]) -> bool {
-        self.positions == positions && self.rope == *rope
-    }
-
     /// Rotates every head of `x`, `[rows, heads · head_dim]`.
-    pub(super) fn rotate(&self, x: &Array, rope: &Rope) -> Result<Array, BackendError> {
+    pub(super) fn rotate(&self, x: &Array) -> Result<Array, BackendError> {
+        let rope = &self.rope;
         let pairs = index(rope.frequencies.len())?;
         let heads = x.reshape(&[x.dim(0), -1, index(rope.head_dim)?])?;
         let mut turning = heads.try_index((Ellipsis, ..2 * pairs))?;

@@ -1,70 +1,66 @@
-//! One query head of one row: scores, softmax, and the mix of values.
+//! The query heads of one row that share a key and value head: scores, softmax, and the mix of
+//! values.
 
 use super::super::kv_cache::Layer;
 use super::super::{AttentionShape, pointwise};
-use super::dot;
+use super::lanes;
 use crate::simd::Kernel;
 use crate::simd::{LANES, Lanes};
 
-/// Attention of one query head over the positions that its row sees.
-pub(in super::super) struct Head<'a> {
-    /// The query.
-    pub(in super::super) query: &'a [f32],
+/// Attention of some query heads over the positions that their row sees.
+pub(in super::super) struct Heads<'a> {
+    /// The queries, `[heads, head_dim]`.
+    pub(in super::super) queries: &'a [f32],
     /// Keys and values.
     pub(in super::super) layer: &'a Layer,
     /// Positions up to the row's own, itself included.
     pub(in super::super) visible: usize,
-    /// Which query head.
-    pub(in super::super) head: usize,
+    /// Which key and value head they share.
+    pub(in super::super) kv_head: usize,
     /// All heads.
     pub(in super::super) shape: &'a AttentionShape,
-    /// The mix, as many elements as the query.
+    /// The mixes, in the shape of the queries.
     pub(in super::super) out: &'a mut [f32],
 }
 
-impl Kernel for Head<'_> {
+impl Kernel for Heads<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let shape = self.shape;
-        let width = shape.kv_heads * shape.head_dim;
-        let offset = self.head / (shape.heads / shape.kv_heads) * shape.head_dim;
-        let own = offset..offset + shape.head_dim;
         let hidden = shape
             .window
             .map_or(0, |window| self.visible.saturating_sub(window));
-
-        let mut scores = Vec::with_capacity(self.visible - hidden);
-        for (first, keys, _) in self.layer.blocks_from(hidden) {
-            let seen = keys
-                .chunks_exact(width)
-                .take(self.visible.saturating_sub(first));
-            for key in seen.skip(hidden.saturating_sub(first)) {
-                scores.push(dot::<L>(self.query, &key[own.clone()]) * shape.scale);
-            }
-        }
-        if let Some(cap) = shape.softcap {
-            for score in &mut scores {
-                *score = pointwise::softcap(*score, cap);
-            }
-        }
-        softmax::<L>(&mut scores);
-
-        let mix = Mix {
+        let seen = Seen {
             layer: self.layer,
-            width,
+            width: shape.kv_heads * shape.head_dim,
+            offset: self.kv_head * shape.head_dim,
             hidden,
-            weights: &scores,
+            visible: self.visible,
         };
+        let count = self.visible - hidden;
+        let heads = self.queries.len() / shape.head_dim;
+        let mut weights = Vec::with_capacity(heads * count);
+        for query in self.queries.chunks_exact(shape.head_dim) {
+            let start = weights.len();
+            seen.scores::<L>(query, shape.scale, &mut weights);
+            let scores = &mut weights[start..];
+            if let Some(cap) = shape.softcap {
+                for score in scores.iter_mut() {
+                    *score = pointwise::softcap(*score, cap);
+                }
+            }
+            softmax::<L>(scores);
+        }
         let mut done = 0;
-        while done < self.out.len() {
-            let (at, out) = (offset + done, &mut self.out[done..]);
-            done += match out.len() / LANES {
-                0 => mix.rest(at, out),
-                1 => mix.blocks::<L, 1>(at, out),
-                2 | 3 => mix.blocks::<L, 2>(at, out),
-                _ => mix.blocks::<L, 4>(at, out),
+        while done < heads {
+            let weights = &weights[done * count..];
+            let out = &mut self.out[done * shape.head_dim..];
+            done += match heads - done {
+                4.. => seen.mix::<L, 4>(weights, out, shape.head_dim),
+                2 | 3 => seen.mix::<L, 2>(weights, out, shape.head_dim),
+                _ => seen.mix::<L, 1>(weights, out, shape.head_dim),
             };
         }
     }
@@ -94,58 +90,131 @@ fn softmax<L: Lanes>(scores: &mut [f32]) {
     }
 }
 
-/// The sum of values, each times its weight, fused and in the order of positions.
-struct Mix<'a> {
+/// One head of the keys and values that a row sees.
+struct Seen<'a> {
     layer: &'a Layer,
     /// Elements of a position.
     width: usize,
-    /// Positions before the first weight's.
+    /// Elements of a position before the head's own.
+    offset: usize,
+    /// Positions before the first one seen.
     hidden: usize,
-    weights: &'a [f32],
+    /// Positions before the first one not seen any more.
+    visible: usize,
 }
 
-impl Mix<'_> {
-    /// Calls `take` with each weight and its position's elements from `at` on.
+impl<'a> Seen<'a> {
+    /// Keys and values, block by block, of the positions seen: `[positions, width]`.
     #[inline(always)]
-    fn for_each(&self, at: usize, mut take: impl FnMut(f32, &[f32])) {
-        let mut weights = self.weights;
-        for (first, _, values) in self.layer.blocks_from(self.hidden) {
-            let skipped = self.hidden.saturating_sub(first);
-            let values = values.chunks_exact(self.width).skip(skipped);
-            let mut taken = 0;
-            for (value, weight) in values.zip(weights) {
-                take(*weight, &value[at..]);
-                taken += 1;
+    fn blocks(&self) -> impl Iterator<Item = (&'a [f32], &'a [f32])> {
+        let (width, hidden, visible) = (self.width, self.hidden, self.visible);
+        self.layer
+            .blocks_from(hidden)
+            .map_while(move |(first, keys, values)| {
+                let from = hidden.saturating_sub(first);
+                let to = visible.checked_sub(first)?.min(keys.len() / width);
+                let part = from * width..to * width;
+                Some((keys.get(part.clone())?, values.get(part)?))
+            })
+    }
+
+    /// Appends the inner product with each key, scaled.
+    #[inline(always)]
+    fn scores<L: Lanes>(&self, query: &[f32], scale: f32, scores: &mut Vec<f32>) {
+        for (keys, _) in self.blocks() {
+            for sixteen in keys.chunks(LANES * self.width) {
+                // Where there are fewer, the last is computed again and thrown away.
+                let count = sixteen.len() / self.width;
+                let products = std::array::from_fn(|i| {
+                    let start = i.min(count - 1) * self.width + self.offset;
+                    lanes::<L>(query, &sixteen[start..][..query.len()])
+                });
+                let products = L::sums(products).mul(L::splat(scale)).store();
+                scores.extend_from_slice(&products[..count]);
             }
-            weights = &weights[taken..];
         }
     }
 
-    /// Sums `N` vectors of elements in registers; returns how many elements that is.
+    /// For `H` heads, the sum of values, each times its weight, fused and in the order of
+    /// positions. Returns `H`.
     #[inline(always)]
-    fn blocks<L: Lanes, const N: usize>(&self, at: usize, out: &mut [f32]) -> usize {
-        let mut sums = [L::splat(0.0); N];
-        self.for_each(at, |weight, value| {
-            let weight = L::splat(weight);
-            for (sum, value) in sums.iter_mut().zip(value.as_chunks::<LANES>().0) {
-                *sum = weight.fma(L::load(value), *sum);
+    fn mix<L: Lanes, const H: usize>(
+        &self,
+        weights: &[f32],
+        out: &mut [f32],
+        head_dim: usize,
+    ) -> usize {
+        let count = self.visible - self.hidden;
+        let weights: [&[f32]; H] = std::array::from_fn(|h| &weights[h * count..][..count]);
+        let mut done = 0;
+        while done < head_dim {
+            done += match (head_dim - done) / LANES {
+                0 => self.mix_rest(weights, out, head_dim, done),
+                1 => self.mix_blocks::<L, H, 1>(weights, out, head_dim, done),
+                2 | 3 => self.mix_blocks::<L, H, 2>(weights, out, head_dim, done),
+                _ => self.mix_blocks::<L, H, 4>(weights, out, head_dim, done),
+            };
+        }
+        H
+    }
+
+    /// `N` vectors of each head from element `at` on, in registers; returns how many elements
+    /// that is.
+    #[inline(always)]
+    fn mix_blocks<L: Lanes, const H: usize, const N: usize>(
+        &self,
+        mut weights: [&[f32]; H],
+        out: &mut [f32],
+        head_dim: usize,
+        at: usize,
+    ) -> usize {
+        let mut sums = [[L::splat(0.0); N]; H];
+        for (_, values) in self.blocks() {
+            let count = values.len() / self.width;
+            let these = weights.map(|weights| &weights[..count]);
+            for position in 0..count {
+                let start = position * self.width + self.offset + at;
+                let value = values[start..][..N * LANES].as_chunks::<LANES>().0;
+                let value: [L; N] = std::array::from_fn(|n| L::load(&value[n]));
+                for h in 0..H {
+                    let weight = L::splat(these[h][position]);
+                    for n in 0..N {
+                        sums[h][n] = weight.fma(value[n], sums[h][n]);
+                    }
+                }
             }
-        });
-        for (out, sum) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-            *out = sum.store();
+            weights = weights.map(|weights| &weights[count..]);
+        }
+        for (h, sums) in sums.iter().enumerate() {
+            let out = out[h * head_dim + at..][..N * LANES].as_chunks_mut().0;
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum.store();
+            }
         }
         N * LANES
     }
 
-    /// Sums what is left, fewer elements than a vector has.
+    /// What is left, fewer elements than a vector has.
     #[inline(always)]
-    fn rest(&self, at: usize, out: &mut [f32]) -> usize {
-        out.fill(0.0);
-        self.for_each(at, |weight, value| {
-            for (out, value) in out.iter_mut().zip(value) {
-                *out = weight.mul_add(*value, *out);
+    fn mix_rest<const H: usize>(
+        &self,
+        weights: [&[f32]; H],
+        out: &mut [f32],
+        head_dim: usize,
+        at: usize,
+    ) -> usize {
+        for (h, weights) in weights.iter().enumerate() {
+            let out = &mut out[h * head_dim + at..(h + 1) * head_dim];
+            out.fill(0.0);
+            let values = self
+                .blocks()
+                .flat_map(|(_, values)| values.chunks_exact(self.width));
+            for (value, weight) in values.zip(*weights) {
+                for (out, value) in out.iter_mut().zip(&value[self.offset + at..]) {
+                    *out = weight.mul_add(*value, *out);
+                }
             }
-        });
-        out.len()
+        }
+        head_dim - at
     }
 }

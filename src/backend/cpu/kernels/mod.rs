@@ -6,6 +6,7 @@
 //! and on how many threads, is the business of the modules above.
 
 pub(super) mod attention;
+pub(super) mod interleaved;
 pub(super) mod pointwise;
 pub(super) mod product;
 pub(super) mod rows;
@@ -19,6 +20,12 @@ use crate::simd::{Kernel, LANES, Lanes};
 /// activation row has it, whatever the storage and the instruction set.
 #[inline(always)]
 pub(super) fn dot<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
+    lanes::<L>(a, b).sum()
+}
+
+/// [`dot`] before its lanes are added.
+#[inline(always)]
+pub(super) fn lanes<L: Lanes>(a: &[f32], b: &[f32]) -> L {
     let (a_blocks, a_rest) = a.as_chunks::<LANES>();
     let (b_blocks, b_rest) = b.as_chunks::<LANES>();
     let mut sum = L::splat(0.0);
@@ -28,7 +35,7 @@ pub(super) fn dot<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
     if !a_rest.is_empty() {
         sum = L::load_partial(a_rest).fma(L::load_partial(b_rest), sum);
     }
-    sum.sum()
+    sum
 }
 
 /// [`dot`] as a kernel of its own.

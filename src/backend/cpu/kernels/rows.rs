@@ -5,12 +5,11 @@
 
 use std::marker::PhantomData;
 
-use crate::simd::{LANES, Lanes};
+use crate::backend::Element;
+use crate::simd::{Kernel, LANES, Lanes};
 
 /// A stored floating-point type.
 pub(in super::super) trait Stored: Copy + Send + Sync + 'static {
-    /// Element `index`, in all lanes.
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L;
     /// Elements `16 · block ..`, one per lane.
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L;
     /// The elements behind the last whole block.
@@ -29,61 +28,55 @@ pub(in super::super) struct Bf16;
 
 impl Stored for F32 {
     #[inline(always)]
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L {
-        L::splat(f32::from_le_bytes(bytes.as_chunks::<4>().0[index]))
-    }
-
-    #[inline(always)]
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L {
         L::from_f32(&bytes.as_chunks::<{ 4 * LANES }>().0[block])
     }
 
     fn rest(bytes: &[u8]) -> Vec<f32> {
-        crate::backend::Element::F32.decode(bytes.as_chunks::<{ 4 * LANES }>().1)
+        Element::F32.decode(bytes.as_chunks::<{ 4 * LANES }>().1)
     }
 }
 
 impl Stored for F16 {
-    #[inline(always)]
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L {
-        L::splat_f16(u16::from_le_bytes(bytes.as_chunks::<2>().0[index]))
-    }
-
     #[inline(always)]
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L {
         L::from_f16(&bytes.as_chunks::<{ 2 * LANES }>().0[block])
     }
 
     fn rest(bytes: &[u8]) -> Vec<f32> {
-        crate::backend::Element::F16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
+        Element::F16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
     }
 }
 
 impl Stored for Bf16 {
-    #[inline(always)]
-    fn splat<L: Lanes>(bytes: &[u8], index: usize) -> L {
-        let bits = u16::from_le_bytes(bytes.as_chunks::<2>().0[index]);
-        L::splat(f32::from_bits(u32::from(bits) << 16))
-    }
-
     #[inline(always)]
     fn block<L: Lanes>(bytes: &[u8], block: usize) -> L {
         L::from_bf16(&bytes.as_chunks::<{ 2 * LANES }>().0[block])
     }
 
     fn rest(bytes: &[u8]) -> Vec<f32> {
-        crate::backend::Element::Bf16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
+        Element::Bf16.decode(bytes.as_chunks::<{ 2 * LANES }>().1)
     }
 }
 
-/// One stored row. Its groups have equal numbers of blocks, and a block has sixteen elements.
+/// One stored row, or several behind each other. The groups of a row have equal numbers of blocks,
+/// and a block has sixteen elements.
 pub(in super::super) trait Row: Copy {
+    /// Row `index` of these, which are `count` rows; behind the last one, the last one.
+    fn nth(&self, index: usize, count: usize) -> Self;
     /// What the blocks of a group share.
     fn group<L: Lanes>(&self, group: usize) -> [L; 2];
     /// One block, counted from the start of the row.
     fn block<L: Lanes>(&self, block: usize, group: &[L; 2]) -> L;
     /// The elements behind the last whole block; quantised rows have none.
     fn rest(&self) -> Vec<f32>;
+}
+
+/// The part of row `index` in what belongs to `count` rows.
+#[inline(always)]
+fn part<T>(all: &[T], index: usize, count: usize) -> &[T] {
+    let length = all.len() / count;
+    &all[index.min(count - 1) * length..][..length]
 }
 
 /// Elements one after the other. The whole row is one group.
@@ -105,6 +98,11 @@ impl<'a, E: Stored> Dense<'a, E> {
 
 impl<E: Stored> Row for Dense<'_, E> {
     #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self::new(part(self.bytes, index, count))
+    }
+
+    #[inline(always)]
     fn group<L: Lanes>(&self, _group: usize) -> [L; 2] {
         [L::splat(0.0); 2]
     }
@@ -119,17 +117,15 @@ impl<E: Stored> Row for Dense<'_, E> {
     }
 }
 
-/// Sixteen equidistant values per group: affine quantisation with four bits.
+/// Affine quantisation with four or eight bits.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Affine4<'a, E> {
-    /// Two elements per byte.
-    pub(in super::super) packed: &'a [u8],
+pub(in super::super) struct Packed<'a, const BITS: usize> {
+    /// As many bits for each element.
+    pub(in super::super) codes: &'a [u8],
     /// One per group.
-    pub(in super::super) scales: &'a [u8],
+    pub(in super::super) scales: &'a [f32],
     /// One per group.
-    pub(in super::super) biases: &'a [u8],
-    /// The type of scales and biases.
-    pub(in super::super) element: PhantomData<E>,
+    pub(in super::super) biases: &'a [f32],
 }
 
 /// The numbers that four bits can stand for.
@@ -137,17 +133,27 @@ const CODES: [f32; LANES] = [
     0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
 ];
 
-impl<E: Stored> Row for Affine4<'_, E> {
+impl Row for Packed<'_, 4> {
+    #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self {
+            codes: part(self.codes, index, count),
+            scales: part(self.scales, index, count),
+            biases: part(self.biases, index, count),
+        }
+    }
+
     /// The values of all sixteen codes: one look-up then gives an element.
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
-        let (scale, bias): (L, L) = (E::splat(self.scales, group), E::splat(self.biases, group));
-        [L::load(&CODES).mul(scale).add(bias), bias]
+        let bias = L::splat(self.biases[group]);
+        let values = L::load(&CODES).mul(L::splat(self.scales[group]));
+        [values.add(bias), bias]
     }
 
     #[inline(always)]
     fn block<L: Lanes>(&self, block: usize, [table, _]: &[L; 2]) -> L {
-        L::look_up(*table, &self.packed.as_chunks::<{ LANES / 2 }>().0[block])
+        L::look_up(*table, &self.codes.as_chunks::<{ LANES / 2 }>().0[block])
     }
 
     fn rest(&self) -> Vec<f32> {
@@ -155,28 +161,24 @@ impl<E: Stored> Row for Affine4<'_, E> {
     }
 }
 
-/// Affine quantisation with eight bits.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Affine8<'a, E> {
-    /// One element per byte.
-    pub(in super::super) packed: &'a [u8],
-    /// One per group.
-    pub(in super::super) scales: &'a [u8],
-    /// One per group.
-    pub(in super::super) biases: &'a [u8],
-    /// The type of scales and biases.
-    pub(in super::super) element: PhantomData<E>,
-}
+impl Row for Packed<'_, 8> {
+    #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self {
+            codes: part(self.codes, index, count),
+            scales: part(self.scales, index, count),
+            biases: part(self.biases, index, count),
+        }
+    }
 
-impl<E: Stored> Row for Affine8<'_, E> {
     #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
-        [E::splat(self.scales, group), E::splat(self.biases, group)]
+        [L::splat(self.scales[group]), L::splat(self.biases[group])]
     }
 
     #[inline(always)]
     fn block<L: Lanes>(&self, block: usize, [scale, bias]: &[L; 2]) -> L {
-        L::from_u8(&self.packed.as_chunks::<LANES>().0[block])
+        L::from_u8(&self.codes.as_chunks::<LANES>().0[block])
             .mul(*scale)
             .add(*bias)
     }
@@ -201,6 +203,15 @@ pub(in super::super) struct Scaled4<'a> {
 
 impl Row for Scaled4<'_> {
     #[inline(always)]
+    fn nth(&self, index: usize, count: usize) -> Self {
+        Self {
+            packed: part(self.packed, index, count),
+            scales: part(self.scales, index, count),
+            ..*self
+        }
+    }
+
+    #[inline(always)]
     fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
         let scale = L::splat(self.scale_of[usize::from(self.scales[group])]);
         [L::load(self.values).mul(scale), scale]
@@ -216,22 +227,36 @@ impl Row for Scaled4<'_> {
     }
 }
 
-/// Elements that are unpacked already.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Plain<'a>(pub(in super::super) &'a [f32]);
+/// Scales or biases, widened to f32.
+pub(in super::super) struct Widen<'a> {
+    /// As they are stored.
+    pub(in super::super) bytes: &'a [u8],
+    /// Their type.
+    pub(in super::super) element: Element,
+    /// The values.
+    pub(in super::super) out: &'a mut [f32],
+}
 
-impl Row for Plain<'_> {
+impl Kernel for Widen<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn group<L: Lanes>(&self, _group: usize) -> [L; 2] {
-        [L::splat(0.0); 2]
+    fn run<L: Lanes>(self) {
+        match self.element {
+            Element::F32 => widen::<L, F32>(self.bytes, self.out),
+            Element::F16 => widen::<L, F16>(self.bytes, self.out),
+            Element::Bf16 => widen::<L, Bf16>(self.bytes, self.out),
+        }
     }
+}
 
-    #[inline(always)]
-    fn block<L: Lanes>(&self, block: usize, _group: &[L; 2]) -> L {
-        L::load(&self.0.as_chunks::<LANES>().0[block])
+#[inline(always)]
+fn widen<L: Lanes, E: Stored>(bytes: &[u8], out: &mut [f32]) {
+    let (blocks, rest) = out.as_chunks_mut::<LANES>();
+    for (block, out) in blocks.iter_mut().enumerate() {
+        *out = E::block::<L>(bytes, block).store();
     }
-
-    fn rest(&self) -> Vec<f32> {
-        self.0.as_chunks::<LANES>().1.to_vec()
+    if !rest.is_empty() {
+        rest.copy_from_slice(&E::rest(bytes));
     }
 }
