@@ -20,7 +20,7 @@ fn model() -> Decoder<Cpu> {
     Decoder::load(&files, Cpu::new(threads).expect("threads")).expect("loads")
 }
 
-fn feed(model: &Decoder<Cpu>, sequence: &mut Sequence<Cpu>, tokens: &[u32]) -> Vec<Vec<f32>> {
+fn feed(model: &Decoder<Cpu>, sequence: &mut Sequence<Cpu>, tokens: &[u32]) -> Vec<f32> {
     let mut batch = [Feed {
         sequence,
         tokens,

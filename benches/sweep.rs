@@ -14,14 +14,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures_util::future::join_all;
-use loopwatch::engine::{Engine, EngineError, EngineOptions};
+use loopwatch::engine::{Engine, EngineOptions, Events};
 use loopwatch::generation::{
-    Event, GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolCall,
+    GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolCall,
     ToolSpec, Transcript,
 };
 use loopwatch::model::ModelRef;
 use serde_json::json;
-use tokio::sync::mpsc::Receiver;
 
 /// Tokens of each answer.
 const TOKENS: usize = 160;
@@ -142,7 +141,7 @@ fn points() -> Vec<GenerateRequest> {
     points
 }
 
-async fn collect(mut events: Receiver<Result<Event, EngineError>>) -> Transcript {
+async fn collect(mut events: Events) -> Transcript {
     let mut seen = Vec::new();
     while let Some(event) = events.recv().await {
         seen.push(event.expect("generates"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::backend::BackendFlags;
 use super::exit::{Exit, Explained};
@@ -208,9 +208,12 @@ impl Plan<'_> {
         writer: RecordWriter,
         progress: &mut Progress,
     ) -> anyhow::Result<(Summary, Option<Exit>)> {
+        // Without the event queue of the system, which only signals need: waking a thread that
+        // waits for it costs microseconds, and every step of the model wakes this one.
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
+            .enable_time()
             .build()?;
+        let mut signals = signals()?;
         let (stop, interrupted) = watch::channel(false);
         runtime.block_on(async {
             let context = RunContext {
@@ -225,7 +228,8 @@ impl Plan<'_> {
             let mut run = std::pin::pin!(run);
             tokio::select! {
                 summary = &mut run => Ok((summary?, None)),
-                signal = asked_to_stop() => {
+                // Without the thread behind it there are no signals, and the run goes on.
+                Ok(signal) = &mut signals => {
                     // The run holds a receiver, so this cannot fail while it goes on.
                     let _ = stop.send(true);
                     Ok((run.await?, Some(signal)))
@@ -233,6 +237,22 @@ impl Plan<'_> {
             }
         })
     }
+}
+
+/// Listens on a thread of its own, which ends with the program.
+fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let exit = runtime.block_on(asked_to_stop());
+            // A run that is over needs no signal.
+            let _ = sender.send(exit);
+        })?;
+    Ok(receiver)
 }
 
 /// Waits for the user, or the system, to end the program.

@@ -6,6 +6,7 @@
 //! changes no bit of an answer. The engine does not know scenarios, HTTP or tests.
 
 mod answer;
+mod events;
 mod loaded;
 mod options;
 mod prefix_cache;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use events::Events;
 pub use loaded::LoadedModel;
 pub use options::EngineOptions;
 pub use threads::wait_for_threads;
@@ -28,11 +30,11 @@ pub use threads::wait_for_threads;
 use crate::backend::{Backend, BackendError, cpu::Cpu};
 #[cfg(feature = "mlx")]
 use crate::backend::{BackendKind, mlx::Mlx};
-use crate::generation::{Event, GenerateRequest};
+use crate::generation::GenerateRequest;
 use crate::model::{Decoder, ModelError, ModelFiles, ModelRef};
 use crate::text::TextError;
 
-/// Events that may wait for their reader before its request waits too.
+/// Batches of events that may wait for their reader before its request waits too.
 const EVENT_BUFFER: usize = 256;
 
 /// A model that cannot be loaded, or a request that cannot be answered.
@@ -67,7 +69,7 @@ impl From<BackendError> for EngineError {
 struct Job {
     request: GenerateRequest,
     received: Instant,
-    events: mpsc::Sender<Result<Event, EngineError>>,
+    events: mpsc::Sender<events::Batch>,
 }
 
 /// A handle on a loaded model and its thread. The thread ends with the last handle.
@@ -96,9 +98,9 @@ impl Engine {
         }
     }
 
-    /// Queues a request. Dropping the receiver cancels it.
+    /// Queues a request. Dropping its events cancels it.
     #[must_use]
-    pub fn submit(&self, request: GenerateRequest) -> mpsc::Receiver<Result<Event, EngineError>> {
+    pub fn submit(&self, request: GenerateRequest) -> Events {
         let (events, receiver) = mpsc::channel(EVENT_BUFFER);
         let job = Job {
             request,
@@ -110,7 +112,7 @@ impl Engine {
             // is this function's own.
             let _ = refused.0.events.try_send(Err(EngineError::Stopped));
         }
-        receiver
+        Events::new(receiver)
     }
 
     /// The model behind this engine.

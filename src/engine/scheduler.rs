@@ -21,9 +21,6 @@ use crate::model::{Decoder, ModelError};
 /// How long to sleep when every reader is slower than the model.
 const FULL_READERS: Duration = Duration::from_millis(1);
 
-/// Prompt tokens that are computed again rather than waited for.
-const WORTH_WAITING: usize = 16;
-
 /// Answers requests until the queue is closed and all are answered.
 pub(super) fn run<B: Backend>(
     decoder: &Decoder<B>,
@@ -147,7 +144,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
             let Some((promised, computed, other)) = best else {
                 continue;
             };
-            if promised <= request.position() + WORTH_WAITING {
+            if promised <= request.position() {
                 continue;
             }
             held[index] = computed < promised;
@@ -183,7 +180,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
 
     /// Samples the next tokens of the requests whose last one has been fed, and ends those that
     /// are complete.
-    fn advance(&mut self, logits: Vec<Vec<f32>>, parts: &[usize]) {
+    fn advance(&mut self, mut logits: Vec<f32>, parts: &[usize]) {
         let model = self.model;
         let complete: Vec<bool> = self
             .running
@@ -194,7 +191,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         let writers = self.running.iter_mut().zip(&complete);
         let rows: Vec<Mutex<Row<'_, 'a>>> = writers
             .filter(|(_, complete)| **complete)
-            .zip(logits)
+            .zip(logits.chunks_exact_mut(self.decoder.vocab_size()))
             .map(|((request, _), logits)| {
                 Mutex::new(Row {
                     writer: &mut request.writer,
@@ -234,12 +231,12 @@ impl<'a, B: Backend> Scheduler<'a, B> {
 /// The logits of one request, and what becomes of them.
 struct Row<'w, 'a> {
     writer: &'w mut Writer<'a>,
-    logits: Vec<f32>,
+    logits: &'w mut [f32],
     sampled: Option<Result<Sampled, EngineError>>,
 }
 
 impl Row<'_, '_> {
     fn sample(&mut self, model: &LoadedModel) {
-        self.sampled = Some(self.writer.sample(&mut self.logits, model));
+        self.sampled = Some(self.writer.sample(self.logits, model));
     }
 }

@@ -10,14 +10,10 @@ mod window;
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Receiver;
-
 pub use spread::Spread;
 
-use crate::engine::{Engine, EngineError};
-use crate::generation::{
-    Event, EventKind, GenerateRequest, Prompt, SamplingParams, SamplingSettings,
-};
+use crate::engine::{Engine, EngineError, Events};
+use crate::generation::{EventKind, GenerateRequest, Prompt, SamplingParams, SamplingSettings};
 
 /// How often sequences that did not come together may try again, each time with longer answers.
 const ATTEMPTS: usize = 4;
@@ -235,7 +231,7 @@ struct Running {
     /// The zero of its events' times.
     submitted: Instant,
     /// `None` when it has finished.
-    receiver: Option<Receiver<Result<Event, EngineError>>>,
+    receiver: Option<Events>,
     tokens: Vec<Instant>,
 }
 

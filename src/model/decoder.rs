@@ -158,14 +158,14 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Extends every sequence of a batch by its tokens. Returns the logits after the last token
-    /// of each sequence that wants them, in order.
+    /// of each sequence that wants them, `[sequences, vocabulary]`, in order.
     ///
     /// A sequence gets the same bits whatever else is in the batch, and however its tokens are
     /// cut into calls.
     ///
     /// # Errors
     /// If an id is outside the vocabulary, or the backend fails.
-    pub fn feed(&self, batch: &mut [Feed<'_, B>]) -> Result<Vec<Vec<f32>>, ModelError> {
+    pub fn feed(&self, batch: &mut [Feed<'_, B>]) -> Result<Vec<f32>, ModelError> {
         let mut tokens = Vec::new();
         let mut positions = Vec::new();
         let mut wanted = Vec::new();
@@ -207,12 +207,7 @@ impl<B: Backend> Decoder<B> {
         if let Some(cap) = self.spec.logits_softcap {
             logits = backend.softcap(logits, cap)?;
         }
-        let logits = backend.to_host(logits)?;
-        if wanted.len() == 1 {
-            return Ok(vec![logits]);
-        }
-        let rows = logits.chunks_exact(self.spec.dimensions.vocab_size);
-        Ok(rows.map(<[f32]>::to_vec).collect())
+        Ok(backend.to_host(logits)?)
     }
 
     /// The activations behind the last layer.

@@ -19,8 +19,7 @@ pub fn top_p(logprobs: &mut [f32], p: f64, profile: &Profile) {
 /// A token goes if the mass strictly above it already reaches `p` of the total; tokens tied with
 /// the last kept one stay.
 fn mass_above(logprobs: &mut [f32], p: f32) {
-    let mut sorted = logprobs.to_vec();
-    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let sorted = descending(logprobs);
     // The order of summation is that of mlx-lm: from the likeliest down.
     let masses = exponentials(&sorted, 0.0);
     let enough = p * masses.iter().fold(0.0, |sum, mass| sum + mass);
@@ -97,6 +96,42 @@ fn ascending(a: f32, b: f32) -> Ordering {
         .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
+/// The values from the greatest to the least, in the order of [`f32::total_cmp`]: a radix sort
+/// over 11 bits at a time, which for a large vocabulary is several times faster than comparisons.
+fn descending(values: &[f32]) -> Vec<f32> {
+    const SIGN: u32 = 1 << 31;
+    const DIGITS: usize = 1 << 11;
+    // Unsigned integers in the opposite order of the values, and back.
+    let key = |value: &f32| match value.to_bits() {
+        bits if bits & SIGN == 0 => !(bits | SIGN),
+        bits => bits,
+    };
+    let value = |key: u32| match key & SIGN {
+        0 => f32::from_bits(!key & !SIGN),
+        _ => f32::from_bits(key),
+    };
+    let mut keys: Vec<u32> = values.iter().map(key).collect();
+    let mut sorted = vec![0; keys.len()];
+    for shift in [0, 11, 22] {
+        let digit = |key: u32| (key >> shift) as usize % DIGITS;
+        let mut places = [0usize; DIGITS];
+        for key in &keys {
+            places[digit(*key)] += 1;
+        }
+        let mut before = 0;
+        for place in &mut places {
+            before += std::mem::replace(place, before);
+        }
+        for key in &keys {
+            let place = &mut places[digit(*key)];
+            sorted[*place] = *key;
+            *place += 1;
+        }
+        std::mem::swap(&mut keys, &mut sorted);
+    }
+    keys.into_iter().map(value).collect()
+}
+
 fn remove_below(logprobs: &mut [f32], threshold: f32) {
     for logprob in logprobs {
         if *logprob < threshold {
@@ -139,6 +174,19 @@ mod tests {
     fn the_rules_of_top_p_differ_on_ties(#[case] rule: Semantics, #[case] expected: &[usize]) {
         let filter = |l: &mut [f32]| top_p(l, 0.5, rule.profile());
         assert_eq!(kept(&[0.4, 0.2, 0.2, 0.2], filter), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn a_radix_sort_is_a_sort(bits in prop::collection::vec(any::<u32>(), 0..300)) {
+            let values: Vec<f32> = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
+            let mut expected = values.clone();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            let bits = |values: Vec<f32>| -> Vec<u32> {
+                values.into_iter().map(f32::to_bits).collect()
+            };
+            prop_assert_eq!(bits(descending(&values)), bits(expected));
+        }
     }
 
     #[test]

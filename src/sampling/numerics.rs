@@ -269,7 +269,7 @@ pub(super) fn log_softmax(values: &mut [f32]) {
 /// `exp x / Σ exp x`, by one reciprocal (`backend/cpu/softmax.cpp`).
 pub(super) fn softmax(values: &[f32]) -> Vec<f32> {
     let max = maximum(values);
-    let mut weights: Vec<f32> = values.iter().map(|value| exp(value - max)).collect();
+    let mut weights = exponentials(values, max);
     let normalizer = 1.0 / weights.iter().fold(0.0, |sum, weight| sum + weight);
     for weight in &mut weights {
         *weight *= normalizer;

@@ -1,7 +1,6 @@
 //! The in-process engine as a target.
 
 use futures_util::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{EventStream, Target, TargetError};
 use crate::engine::Engine;
@@ -23,7 +22,8 @@ impl EngineTarget {
 
 impl Target for EngineTarget {
     fn generate(&self, request: GenerateRequest) -> EventStream {
-        ReceiverStream::new(self.engine.submit(request))
+        self.engine
+            .submit(request)
             .map(|event| event.map_err(TargetError::from))
             .boxed()
     }

@@ -2,9 +2,9 @@
 //! the prompt, the company in the batch, and what was computed before.
 
 use loopwatch::backend::{BackendKind, Precision};
-use loopwatch::engine::{Engine, EngineOptions};
+use loopwatch::engine::{Engine, EngineOptions, Events};
 use loopwatch::generation::{
-    Event, GenerateRequest, Prompt, SamplingParams, SamplingSettings, Token, Transcript,
+    GenerateRequest, Prompt, SamplingParams, SamplingSettings, Token, Transcript,
 };
 use loopwatch::model::ModelRef;
 use loopwatch::simd::Isa;
@@ -68,9 +68,7 @@ fn plain() -> EngineOptions {
     }
 }
 
-fn collect(
-    mut receiver: tokio::sync::mpsc::Receiver<Result<Event, loopwatch::engine::EngineError>>,
-) -> Transcript {
+fn collect(mut receiver: Events) -> Transcript {
     let mut events = Vec::new();
     while let Some(event) = receiver.blocking_recv() {
         events.push(event.expect("generates"));
