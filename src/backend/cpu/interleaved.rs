@@ -123,6 +123,12 @@ pub(super) struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
+    /// How many bytes it has; the next panel lies behind them.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.len() * LINE
+    }
+
     /// The lines of each group: codes, then scales and biases.
     #[inline(always)]
     pub(super) fn groups(&self) -> impl Iterator<Item = &'a [[u8; LINE]]> {

@@ -78,6 +78,13 @@ fn columns<L: Lanes, const M: usize, const K: usize>(
 ) -> usize {
     let mut sums = [L::splat(0.0); M];
     for (index, group) in panel.groups().enumerate() {
+        // The panel behind this one is what comes next. With one activation row there is nothing
+        // to hide the fetching behind, and the processor foresees it as well.
+        if M > 1 {
+            for line in group {
+                L::prefetch(line.as_ptr().wrapping_add(panel.bytes()));
+            }
+        }
         let (codes, parameters) = group.split_at(panel.group_size / K);
         let x_codes: [&[[i8; K]]; M] = std::array::from_fn(|m| {
             let codes = &x[m].codes[index * panel.group_size..][..panel.group_size];
