@@ -172,9 +172,9 @@ impl<'a> Seen<'a> {
         for (_, values) in self.blocks() {
             let count = values.len() / self.width;
             let these = weights.map(|weights| &weights[..count]);
-            for position in 0..count {
-                let start = position * self.width + self.offset + at;
-                let value = values[start..][..N * LANES].as_chunks::<LANES>().0;
+            for (position, value) in values.chunks_exact(self.width).enumerate() {
+                let value = &value[self.offset + at..][..N * LANES];
+                let value = value.as_chunks::<LANES>().0;
                 let value: [L; N] = std::array::from_fn(|n| L::load(&value[n]));
                 for h in 0..H {
                     let weight = L::splat(these[h][position]);
