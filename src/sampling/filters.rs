@@ -81,12 +81,47 @@ pub fn top_k(logprobs: &mut [f32], k: usize) {
     if k >= logprobs.len() {
         return;
     }
-    let mut ids: Vec<usize> = (0..logprobs.len()).collect();
-    ids.select_nth_unstable_by(k, |a, b| {
-        ascending(-logprobs[*a], -logprobs[*b]).then(a.cmp(b))
-    });
-    for id in &ids[k..] {
-        logprobs[*id] = f32::NEG_INFINITY;
+    let Some(last) = k.checked_sub(1) else {
+        logprobs.fill(f32::NEG_INFINITY);
+        return;
+    };
+    let ranks: Vec<u32> = logprobs.iter().map(|value| rank(*value)).collect();
+    let least = *ranks.clone().select_nth_unstable(last).1;
+    let better = ranks.iter().filter(|rank| **rank < least).count();
+    let mut tied = k - better;
+    for (logprob, rank) in logprobs.iter_mut().zip(ranks) {
+        let kept = match rank.cmp(&least) {
+            Ordering::Less => true,
+            Ordering::Equal if tied > 0 => {
+                tied -= 1;
+                true
+            }
+            Ordering::Equal | Ordering::Greater => false,
+        };
+        if !kept {
+            *logprob = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// The place of a number among all, the greatest first: both zeros have one, and what is not a
+/// number has the last.
+fn rank(value: f32) -> u32 {
+    match value {
+        value if value.is_nan() => u32::MAX,
+        // Also turns the negative zero into the positive one.
+        value => key(value + 0.0),
+    }
+}
+
+/// The bit of the sign.
+const SIGN: u32 = 1 << 31;
+
+/// The bits of a value as an unsigned integer in the opposite order of [`f32::total_cmp`].
+fn key(value: f32) -> u32 {
+    match value.to_bits() {
+        bits if bits & SIGN == 0 => !(bits | SIGN),
+        bits => bits,
     }
 }
 
@@ -99,18 +134,12 @@ fn ascending(a: f32, b: f32) -> Ordering {
 /// The values from the greatest to the least, in the order of [`f32::total_cmp`]: a radix sort
 /// over 11 bits at a time, which for a large vocabulary is several times faster than comparisons.
 fn descending(values: &[f32]) -> Vec<f32> {
-    const SIGN: u32 = 1 << 31;
     const DIGITS: usize = 1 << 11;
-    // Unsigned integers in the opposite order of the values, and back.
-    let key = |value: &f32| match value.to_bits() {
-        bits if bits & SIGN == 0 => !(bits | SIGN),
-        bits => bits,
-    };
     let value = |key: u32| match key & SIGN {
         0 => f32::from_bits(!key & !SIGN),
         _ => f32::from_bits(key),
     };
-    let mut keys: Vec<u32> = values.iter().map(key).collect();
+    let mut keys: Vec<u32> = values.iter().map(|value| key(*value)).collect();
     let mut sorted = vec![0; keys.len()];
     for shift in [0, 11, 22] {
         let digit = |key: u32| (key >> shift) as usize % DIGITS;
@@ -177,6 +206,30 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn top_k_keeps_what_a_sort_puts_first(
+            values in prop::collection::vec(prop_oneof![
+                -2.0f32..2.0,
+                prop::sample::select(vec![
+                    0.0, -0.0, 1.0, f32::NAN, -f32::NAN, f32::NEG_INFINITY, f32::INFINITY,
+                ]),
+            ], 0..60),
+            k in 0usize..60,
+        ) {
+            let mut expected = values.clone();
+            let mut ids: Vec<usize> = (0..values.len()).collect();
+            ids.sort_by(|a, b| ascending(-values[*a], -values[*b]).then(a.cmp(b)));
+            for id in ids.iter().skip(k) {
+                expected[*id] = f32::NEG_INFINITY;
+            }
+            let mut found = values;
+            top_k(&mut found, k);
+            let bits = |values: Vec<f32>| -> Vec<u32> {
+                values.into_iter().map(f32::to_bits).collect()
+            };
+            prop_assert_eq!(bits(found), bits(expected));
+        }
+
         #[test]
         fn a_radix_sort_is_a_sort(bits in prop::collection::vec(any::<u32>(), 0..300)) {
             let values: Vec<f32> = bits.iter().map(|bits| f32::from_bits(*bits)).collect();

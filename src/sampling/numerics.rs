@@ -7,6 +7,8 @@
 //! of the platform. MLX on ARM and on Metal sums several lanes at a time and can differ in the
 //! last bits.
 
+use std::ops::ControlFlow;
+
 use crate::generation::CompiledConstants;
 use crate::simd::{Isa, Kernel, LANES, Lanes};
 
@@ -57,32 +59,39 @@ pub(super) fn exp(x: f32) -> f32 {
     f32::from_bits(((whole as i32 + 127) as u32) << 23) * power
 }
 
-/// [`exp`] of `x - shift` for many values at a time, with the same bits.
-struct Exponentials<'a> {
+/// [`exp`] of `x - shift` for many values at a time, with the same bits, handed to `visit` in
+/// order until it says that it has seen enough.
+struct Exponentials<'a, V> {
     values: &'a [f32],
     shift: f32,
-    out: &'a mut [f32],
+    visit: V,
 }
 
-impl Kernel for Exponentials<'_> {
+impl<V: FnMut(f32) -> ControlFlow<()>> Kernel for Exponentials<'_, V> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<L: Lanes>(mut self) {
         let (blocks, rest) = self.values.as_chunks::<LANES>();
-        let (outs, outs_rest) = self.out.as_chunks_mut::<LANES>();
         let shift = L::splat(self.shift);
-        for (block, out) in blocks.iter().zip(outs) {
+        for block in blocks {
             let x = L::load(block).sub(shift);
             // Outside, and for what is not a number, the plain function has branches.
             let usual = |x: &f32| (-88.0..=88.0).contains(x);
-            *out = match x.store().iter().all(usual) {
+            let exponentials = match x.store().iter().all(usual) {
                 true => exp_lanes(x).store(),
                 false => block.map(|value| exp(value - self.shift)),
             };
+            for exponential in exponentials {
+                if (self.visit)(exponential).is_break() {
+                    return;
+                }
+            }
         }
-        for (value, out) in rest.iter().zip(outs_rest) {
-            *out = exp(value - self.shift);
+        for value in rest {
+            if (self.visit)(exp(value - self.shift)).is_break() {
+                return;
+            }
         }
     }
 }
@@ -103,15 +112,38 @@ fn exp_lanes<L: Lanes>(x: L) -> L {
     whole.exp2_whole().mul(power)
 }
 
-/// The exponentials of `values - shift`.
-pub(super) fn exponentials(values: &[f32], shift: f32) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
+/// Visits the exponentials of `values - shift` in order, until `visit` has seen enough.
+pub(super) fn visit_exponentials(
+    values: &[f32],
+    shift: f32,
+    visit: impl FnMut(f32) -> ControlFlow<()>,
+) {
     Isa::best().run(Exponentials {
         values,
         shift,
-        out: &mut out,
+        visit,
     });
-    out
+}
+
+/// The exponentials of `values - shift`.
+pub(super) fn exponentials(values: &[f32], shift: f32) -> Vec<f32> {
+    let mut all = Vec::with_capacity(values.len());
+    visit_exponentials(values, shift, |exponential| {
+        all.push(exponential);
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+/// The sum of the exponentials of `values - shift`, added one by one. The additions wait for each
+/// other, and the exponentials are computed meanwhile.
+pub(super) fn sum_of_exponentials(values: &[f32], shift: f32) -> f32 {
+    let mut sum = 0.0;
+    visit_exponentials(values, shift, |exponential| {
+        sum += exponential;
+        ControlFlow::Continue(())
+    });
+    sum
 }
 
 /// Natural logarithm with the bits of glibc's `logf`, which MLX calls: a table of 16 intervals and
@@ -258,8 +290,7 @@ pub(super) fn log_softmax(values: &mut [f32]) {
     let log_sum = if max.is_infinite() {
         max
     } else {
-        let sum: f32 = exponentials(values, max).iter().fold(0.0, |sum, e| sum + e);
-        log(sum) + max
+        log(sum_of_exponentials(values, max)) + max
     };
     for value in values {
         *value -= log_sum;
@@ -326,8 +357,11 @@ mod tests {
             let bits = |e: f32| if e.is_nan() { None } else { Some(e.to_bits()) };
             let expected: Vec<_> = values.iter().map(|value| bits(exp(value - shift))).collect();
             for isa in Isa::available() {
-                let mut out = vec![0.0; values.len()];
-                isa.run(Exponentials { values: &values, shift, out: &mut out });
+                let mut out = Vec::new();
+                isa.run(Exponentials { values: &values, shift, visit: |exponential| {
+                    out.push(exponential);
+                    ControlFlow::Continue(())
+                }});
                 let found: Vec<_> = out.into_iter().map(bits).collect();
                 prop_assert_eq!(&found, &expected, "{}", isa);
             }

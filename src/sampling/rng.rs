@@ -3,8 +3,10 @@
 //! Follows MLX 0.32.4 (`mlx/random.cpp`, `mlx/backend/cpu/threefry.h`): a seed is a key, and each
 //! draw splits the key into the next state and the key to use.
 
+use std::ops::ControlFlow;
+
 use super::argmax;
-use super::numerics::{constant, exponentials, log, maximum};
+use super::numerics::{constant, log, maximum, sum_of_exponentials, visit_exponentials};
 use crate::generation::{Categorical, CompiledConstants, Profile};
 
 /// A stream of draws.
@@ -66,24 +68,31 @@ impl Rng {
     /// total, so the share is below the total, and an index without weight is never the last.
     fn inverse_cdf(&mut self, log_weights: &[f32]) -> u32 {
         let max = maximum(log_weights);
-        let weights = if max.is_infinite() {
-            let weight = |log_weight: &f32| f32::from(u8::from(*log_weight == max));
-            log_weights.iter().map(weight).collect()
-        } else {
-            exponentials(log_weights, max)
-        };
-        let total = weights.iter().fold(0.0, |sum: f32, weight| sum + weight);
-        let share = self.uniform() * total;
-        let mut below = 0.0f32;
-        let mut drawn = 0;
-        for (index, weight) in (0u32..).zip(weights) {
-            if below > share {
-                break;
-            }
-            drawn = index;
-            below += weight;
+        if max.is_infinite() {
+            let equal = |log_weight: &f32| match *log_weight == max {
+                true => 0.0,
+                false => f32::NEG_INFINITY,
+            };
+            let equal: Vec<f32> = log_weights.iter().map(equal).collect();
+            return self.inverse_cdf_from(&equal, 0.0);
         }
-        drawn
+        self.inverse_cdf_from(log_weights, max)
+    }
+
+    /// The same, with weights relative to the exponential of `max`.
+    fn inverse_cdf_from(&mut self, log_weights: &[f32], max: f32) -> u32 {
+        let share = self.uniform() * sum_of_exponentials(log_weights, max);
+        let mut below = 0.0f32;
+        let mut seen = 0u32;
+        visit_exponentials(log_weights, max, |weight| {
+            if below > share {
+                return ControlFlow::Break(());
+            }
+            seen += 1;
+            below += weight;
+            ControlFlow::Continue(())
+        });
+        seen.saturating_sub(1)
     }
 
     /// The first of the greatest `l - ln(-ln u)`, each with its own uniform number.

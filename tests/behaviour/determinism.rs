@@ -323,7 +323,7 @@ fn nobody_waits_for_a_prompt_whose_reader_has_gone() {
         assert!(matches!(first, Some(Ok(_))));
         let answers: Vec<_> = receivers.into_iter().map(collect).collect();
         assert_eq!(bits(&answers), reference[1..]);
-        assert!(answers[0].usage.cached_tokens < 119);
+        // One of the others computes what is left, and the rest take it over.
         assert_eq!(answers[1].usage.cached_tokens, 119);
     }
 }
