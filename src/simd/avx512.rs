@@ -278,8 +278,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(address: *const u8) {
+    fn prefetch(address: *const u8, later: bool) {
         // SAFETY: a prefetch has no effect but on caches, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+        unsafe {
+            match later {
+                false => _mm_prefetch::<_MM_HINT_T0>(address.cast()),
+                true => _mm_prefetch::<_MM_HINT_T1>(address.cast()),
+            }
+        };
     }
 }

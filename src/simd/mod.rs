@@ -78,9 +78,10 @@ pub trait Lanes: Copy {
     fn restored(self) -> Self {
         self
     }
-    /// Says that the bytes at an address, which need not exist, will be read soon.
+    /// Says that the bytes at an address, which need not exist, will be read soon: they go to the
+    /// nearest cache, or with `later` to the one behind it.
     #[inline(always)]
-    fn prefetch(_address: *const u8) {}
+    fn prefetch(_address: *const u8, _later: bool) {}
 
     /// Lane `i` is element `i` of up to sixteen, and zero behind them.
     #[inline(always)]

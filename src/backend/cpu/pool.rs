@@ -104,20 +104,28 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `task` with every index below `tasks`, on all threads, in no particular order.
+    /// Calls `task` with every index below `tasks`, on all threads. Each thread has a range of its
+    /// own, in order, so that what it fetches ahead is its own next task; whoever is done takes
+    /// from the others.
     pub(super) fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
         if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(task);
             return;
         }
-        let next = AtomicUsize::new(0);
+        let threads = self.threads();
+        let start = |range: usize| range * tasks / threads;
+        let next: Vec<AtomicUsize> = (0..threads).map(|i| AtomicUsize::new(start(i))).collect();
+        let arrived = AtomicUsize::new(0);
         self.run(&|| {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= tasks {
-                    break;
+            let own = arrived.fetch_add(1, Ordering::Relaxed);
+            for range in (own..own + threads).map(|range| range % threads) {
+                loop {
+                    let index = next[range].fetch_add(1, Ordering::Relaxed);
+                    if index >= start(range + 1) {
+                        break;
+                    }
+                    task(index);
                 }
-                task(index);
             }
         });
     }

@@ -82,7 +82,7 @@ fn columns<L: Lanes, const M: usize, const K: usize>(
         // to hide the fetching behind, and the processor foresees it as well.
         if M > 1 {
             for line in group {
-                L::prefetch(line.as_ptr().wrapping_add(panel.bytes()));
+                L::prefetch(line.as_ptr().wrapping_add(panel.bytes()), false);
             }
         }
         let (codes, parameters) = group.split_at(panel.group_size / K);

@@ -79,6 +79,9 @@ pub(in super::super) trait Row: Copy {
     fn rest(&self) -> Vec<f32>;
 }
 
+/// Bytes of weights for which there is room in the nearest cache beside the activations.
+const NEAR: usize = 16 << 10;
+
 /// Fetches a part of the rows from sixteen rows behind the first of `rows` rows on: as many bytes
 /// as a group of all of them has, the next in order for the next group. These rows will be read
 /// next, and one after the other each is too short a run of bytes for the processor to see where
@@ -87,8 +90,10 @@ pub(in super::super) trait Row: Copy {
 fn fetch_ahead<L: Lanes>(first: &[u8], rows: usize, group: usize, groups: usize) {
     let part = rows * (first.len() / groups);
     let start = LANES * first.len() + group * part;
+    // More would drive the activations out of the nearest cache.
+    let later = LANES * first.len() > NEAR;
     for line in (start..start + part).step_by(64) {
-        L::prefetch(first.as_ptr().wrapping_add(line));
+        L::prefetch(first.as_ptr().wrapping_add(line), later);
     }
 }
 
@@ -266,7 +271,7 @@ impl Row for Scaled4<'_> {
     }
 }
 
-/// Scales or biases, widened to f32.
+/// Scales or biases, widened to f32; fetches as many behind them, which come next.
 pub(in super::super) struct Widen<'a> {
     /// As they are stored.
     pub(in super::super) bytes: &'a [u8],
@@ -281,6 +286,9 @@ impl Kernel for Widen<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
+        for line in (self.bytes.len()..2 * self.bytes.len()).step_by(64) {
+            L::prefetch(self.bytes.as_ptr().wrapping_add(line), false);
+        }
         match self.element {
             Element::F32 => widen::<L, F32>(self.bytes, self.out),
             Element::F16 => widen::<L, F16>(self.bytes, self.out),
