@@ -277,7 +277,7 @@ def show(systems: list[System], raw: Json, arguments: argparse.Namespace) -> Non
     print("Mixed has its embedding in Q8_0, as llama-quantize makes Q4_0 by itself.\n")
     if raw["load"] and (raw["load"][0] or 0) > BUSY:
         print(f"Load {raw['load'][0]:.1f} before the first round. If that was more than this script's own")
-        print("building, measure again: threads that wait by spinning, as llama.cpp's, suffer most.\n")
+        print("building, measure again: threads that wait for each other suffer far more than their share.\n")
     print(phase_table("prefill", f"prefill, {arguments.prompt} tokens", systems, results))
     decode = f"decode, {arguments.tokens} steps"
     print("\n" + phase_table("decode", decode, systems, results, notes=True))
