@@ -70,6 +70,30 @@ fn the_same_request_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn the_precision_reaches_the_engine_and_only_two_have_a_name() {
+    let sandbox = Sandbox::new();
+    let generate = |flags: &[&str]| {
+        let request = [
+            "generate",
+            "--prompt",
+            "Tell me about forbid",
+            "--json",
+            "--max-tokens",
+            "4",
+        ];
+        sandbox.run(&[request.as_slice(), flags].concat())
+    };
+    let logprobs =
+        |flags: &[&str]| json(&generate(flags).expect_code(0).stdout)["logprobs"].clone();
+    let exact = logprobs(&[]);
+    assert_eq!(logprobs(&["--precision", "exact"]), exact);
+    assert_ne!(logprobs(&["--precision", "fast"]), exact);
+    generate(&["--precision", "quick"])
+        .expect_code(2)
+        .expect_stderr("there are exact and fast");
+}
+
+#[test]
 fn generate_streams_text_and_summarises_on_stderr() {
     let sandbox = Sandbox::new();
     sandbox.write(
