@@ -1,5 +1,7 @@
 //! Grouped-query attention of a batch over the KV caches of its sequences.
 
+use std::cell::RefCell;
+
 use super::kernels::attention::Heads;
 use super::pool::Pool;
 use super::{AttentionShape, BackendError, KvCache, Segment, Tensor};
@@ -7,6 +9,11 @@ use crate::simd::Isa;
 
 /// Multiplications below which heads are not worth a second thread.
 const PARALLEL_FROM: usize = 1 << 14;
+
+thread_local! {
+    /// Each thread's scores, kept because their allocation would cost as much as a head.
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// See [`Backend::attention`](super::Backend::attention): scores and softmax in f32, positions
 /// summed in order.
@@ -35,25 +42,30 @@ pub(super) fn attend(
         rows.extend((1..=segment.rows).map(|row| (layer, before + row)));
     }
 
-    // Heads that share keys and values are computed together where that leaves every thread
-    // something to do.
+    // A row's heads are one task where there are rows enough for every thread, and those that
+    // share keys and values are where that leaves every thread something to do.
     let shared = shape.heads / shape.kv_heads;
-    let together = match rows.len() * shape.kv_heads >= pool.threads() {
-        true => shared,
-        false => 1,
+    let threads = pool.threads();
+    let together = match rows.len() {
+        many if many >= 4 * threads => shape.heads,
+        some if some * shape.kv_heads >= threads => shared,
+        _ => 1,
     };
     let mut data = vec![0.0; q.data.len()];
     let size = together * shape.head_dim;
     let task = |index: usize, out: &mut [f32]| {
         let head = index * together;
         let (layer, visible) = rows[head / shape.heads];
-        isa.run(Heads {
-            queries: &q.data[index * size..][..size],
-            layer,
-            visible,
-            kv_head: head % shape.heads / shared,
-            shape,
-            out,
+        SCORES.with_borrow_mut(|scratch| {
+            isa.run(Heads {
+                queries: &q.data[index * size..][..size],
+                layer,
+                visible,
+                kv_head: head % shape.heads / shared,
+                shape,
+                scratch,
+                out,
+            });
         });
     };
     let work: usize = rows.iter().map(|(_, visible)| visible).sum();
