@@ -178,7 +178,8 @@ impl Talk<'_> {
                 next = timeout_at(self.deadline, stream.next()) => next,
             };
             match next {
-                Ok(Some(Ok(event))) => {
+                // A reader that was held up finds events that came too late.
+                Ok(Some(Ok(event))) if started + event.at <= self.deadline => {
                     match &event.kind {
                         EventKind::Started { input_tokens } => usage.input_tokens = *input_tokens,
                         EventKind::Delta { .. } => {
@@ -194,7 +195,7 @@ impl Talk<'_> {
                     return (events, Err(Ending::Error(error.to_string())));
                 }
                 Ok(None) => return (events, Ok(())),
-                Err(_) => {
+                Ok(Some(Ok(_))) | Err(_) => {
                     events.push(cut(started.elapsed(), usage));
                     let limit = self.case.limits.time_limit;
                     return (

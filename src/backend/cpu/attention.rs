@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 
 use super::kernels::attention::Heads;
+use super::kv_cache::Layer;
 use super::pool::Pool;
 use super::{AttentionShape, BackendError, KvCache, Segment, Tensor};
 use crate::simd::Isa;
 
-/// Multiplications below which heads are not worth a second thread.
-const PARALLEL_FROM: usize = 1 << 14;
+/// Multiplications below which heads are not worth a second thread, and elements below which
+/// writing them down is not.
+const PARALLEL_FROM: usize = 1 << 12;
 
 thread_local! {
     /// Each thread's scores, kept because their allocation would cost as much as a head.
@@ -24,16 +26,7 @@ pub(super) fn attend(
     shape: &AttentionShape,
     (isa, pool): (Isa, &Pool),
 ) -> Result<Tensor, BackendError> {
-    let width = shape.kv_heads * shape.head_dim;
-    let mut first = 0;
-    for segment in segments.iter_mut() {
-        let rows = first * width..(first + segment.rows) * width;
-        let (Some(keys), Some(values)) = (k.data.get(rows.clone()), v.data.get(rows)) else {
-            return Err(BackendError("more rows than activations".to_owned()));
-        };
-        segment.cache.append(layer, width, keys, values)?;
-        first += segment.rows;
-    }
+    let first = append([&k, &v], segments, layer, shape, pool)?;
     // For each row: its sequence's layer, and how many positions end with the row itself.
     let mut rows = Vec::with_capacity(first);
     for segment in segments.iter() {
@@ -69,7 +62,7 @@ pub(super) fn attend(
         });
     };
     let work: usize = rows.iter().map(|(_, visible)| visible).sum();
-    if work * shape.heads * shape.head_dim < PARALLEL_FROM {
+    if work * shape.heads * shape.head_dim < 4 * PARALLEL_FROM {
         for (index, out) in data.chunks_exact_mut(size).enumerate() {
             task(index, out);
         }
@@ -80,6 +73,36 @@ pub(super) fn attend(
         width: q.width,
         data,
     })
+}
+
+/// Appends keys and values to the caches of their sequences; returns how many rows there were.
+fn append(
+    [k, v]: [&Tensor; 2],
+    segments: &mut [Segment<'_, KvCache>],
+    layer: usize,
+    shape: &AttentionShape,
+    pool: &Pool,
+) -> Result<usize, BackendError> {
+    let width = shape.kv_heads * shape.head_dim;
+    let mut first = 0;
+    let mut tasks = Vec::with_capacity(segments.len());
+    for segment in segments.iter_mut() {
+        let rows = first * width..(first + segment.rows) * width;
+        let (Some(keys), Some(values)) = (k.data.get(rows.clone()), v.data.get(rows)) else {
+            return Err(BackendError("more rows than activations".to_owned()));
+        };
+        first += segment.rows;
+        tasks.push((segment.cache.layer_mut(layer)?, keys, values));
+    }
+    let task = |(layer, keys, values): &mut (&mut Layer, &[f32], &[f32])| {
+        layer.append(width, keys, values);
+    };
+    if first * width < PARALLEL_FROM {
+        tasks.iter_mut().for_each(task);
+    } else {
+        pool.for_each_piece(&mut tasks, 1, |_, tasks| tasks.iter_mut().for_each(task));
+    }
+    Ok(first)
 }
 
 #[cfg(test)]

@@ -53,19 +53,12 @@ impl KvCache {
         self.layers.get(index).ok_or_else(|| self.no_layer(index))
     }
 
-    /// Appends rows of `width` elements to layer `index`.
-    pub(super) fn append(
-        &mut self,
-        index: usize,
-        width: usize,
-        keys: &[f32],
-        values: &[f32],
-    ) -> Result<(), BackendError> {
+    /// Layer `index`, to append to.
+    pub(super) fn layer_mut(&mut self, index: usize) -> Result<&mut Layer, BackendError> {
         if index >= self.layers.len() {
             return Err(self.no_layer(index));
         }
-        self.layers[index].append(width, keys, values);
-        Ok(())
+        Ok(&mut self.layers[index])
     }
 
     fn no_layer(&self, index: usize) -> BackendError {
@@ -90,7 +83,8 @@ impl Layer {
         Ok(Self { blocks, positions })
     }
 
-    fn append(&mut self, width: usize, keys: &[f32], values: &[f32]) {
+    /// Appends rows of `width` elements.
+    pub(super) fn append(&mut self, width: usize, keys: &[f32], values: &[f32]) {
         for (key, value) in keys.chunks_exact(width).zip(values.chunks_exact(width)) {
             let column = self.positions % BLOCK;
             if column == 0 {
@@ -171,6 +165,10 @@ mod tests {
         (from * 2..(from + count) * 2).map(|i| i as f32).collect()
     }
 
+    fn append(cache: &mut KvCache, rows: &[f32]) {
+        cache.layer_mut(0).expect("layer 0").append(2, rows, rows);
+    }
+
     /// The keys of all positions, and that the values are the same.
     fn keys(cache: &KvCache) -> Vec<f32> {
         let layer = cache.layer(0).expect("one layer");
@@ -194,11 +192,11 @@ mod tests {
         ) {
             let cut = cut.min(length);
             let mut original = KvCache::new(1);
-            original.append(0, 2, &rows(0, length), &rows(0, length)).expect("layer 0");
+            append(&mut original, &rows(0, length));
             let mut fork = original.fork(cut).expect("long enough");
             prop_assert_eq!(keys(&fork), rows(0, cut));
-            fork.append(0, 2, &rows(900, more), &rows(900, more)).expect("layer 0");
-            original.append(0, 2, &rows(length, more), &rows(length, more)).expect("layer 0");
+            append(&mut fork, &rows(900, more));
+            append(&mut original, &rows(length, more));
             prop_assert_eq!(keys(&original), rows(0, length + more));
             prop_assert_eq!(keys(&fork), [rows(0, cut), rows(900, more)].concat());
         }
@@ -207,9 +205,7 @@ mod tests {
     #[test]
     fn whole_blocks_are_shared() {
         let mut original = KvCache::new(1);
-        original
-            .append(0, 2, &rows(0, 70), &rows(0, 70))
-            .expect("layer 0");
+        append(&mut original, &rows(0, 70));
         let fork = original.fork(65).expect("long enough");
         let (ours, theirs) = (&original.layers[0].blocks, &fork.layers[0].blocks);
         assert!(Arc::ptr_eq(&ours[0], &theirs[0]));
