@@ -150,8 +150,10 @@ impl Part<'_> {
             });
             for (column, products) in products.iter().enumerate() {
                 let out = &mut out.row(column)[done..];
-                let count = out.len().min(LANES);
-                out[..count].copy_from_slice(&products[..count]);
+                match out.first_chunk_mut() {
+                    Some(out) => *out = *products,
+                    None => out.copy_from_slice(&products[..out.len()]),
+                }
             }
         }
     }

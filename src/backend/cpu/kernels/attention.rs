@@ -170,9 +170,21 @@ impl<'a> Seen<'a> {
     ) {
         let mut queries = queries.chunks_exact(self.head_dim);
         let queries: [&[f32]; H] = std::array::from_fn(|_| queries.next().unwrap_or_default());
-        for (block, keys) in self.keys().enumerate() {
+        // What is read once per step and sequence is in no near cache, so it is fetched while
+        // something else is computed: the values that will be mixed, and the next keys.
+        let mut next = self.keys().skip(1);
+        for ((block, keys), values) in self.keys().enumerate().zip(self.values()) {
+            let next = next.next().unwrap_or_default();
             let mut sums = [[[L::splat(0.0); VECTORS]; H]; 2];
             for (pair, keys) in keys.chunks(2 * BLOCK).enumerate() {
+                for line in next
+                    .chunks(LANES)
+                    .skip(2 * VECTORS * pair)
+                    .take(2 * VECTORS)
+                {
+                    L::prefetch(line.as_ptr().cast(), false);
+                }
+                self.fetch_values::<L>(values, pair);
                 for (parity, keys) in keys.chunks_exact(BLOCK).enumerate() {
                     let keys = keys.as_chunks::<LANES>().0;
                     let keys: [L; VECTORS] = std::array::from_fn(|v| L::load(&keys[v]));
@@ -191,6 +203,21 @@ impl<'a> Seen<'a> {
                     let product = sums[0][h][v].add(sums[1][h][v]);
                     *scores = product.mul(L::splat(scale)).store();
                 }
+            }
+        }
+    }
+
+    /// Fetches a part of the head's values in a block, one for each pair of elements.
+    #[inline(always)]
+    fn fetch_values<L: Lanes>(&self, values: &[f32], pair: usize) {
+        let positions = (2 * BLOCK).div_ceil(self.head_dim);
+        for value in values
+            .chunks_exact(self.width)
+            .skip(pair * positions)
+            .take(positions)
+        {
+            for line in value[self.offset..][..self.head_dim].chunks(LANES) {
+                L::prefetch(line.as_ptr().cast(), true);
             }
         }
     }

@@ -97,15 +97,22 @@ fn greatest<L: Lanes>(blocks: &[[f32; LANES]]) -> (f32, f32) {
         most = most.max(x.max(zero.sub(x)));
     }
     // In halves, since one lane after the other would take as long as a group.
-    let mut most = most.store();
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            if most[lane] < most[lane + half] {
-                most[lane] = most[lane + half];
-            }
-        }
-    }
-    (most[0], poison.sum())
+    let [a, b] = halves::<8, LANES>(most.store());
+    let [a, b] = halves::<4, 8>(greater(a, b));
+    let [a, b] = halves::<2, 4>(greater(a, b));
+    let [a, b] = greater(a, b);
+    (if a > b { a } else { b }, poison.sum())
+}
+
+#[inline(always)]
+fn halves<const N: usize, const M: usize>(values: [f32; M]) -> [[f32; N]; 2] {
+    [0, N].map(|start| std::array::from_fn(|i| values[start + i]))
+}
+
+/// Element by element, without the branches that [`f32::max`] has for what is not a number.
+#[inline(always)]
+fn greater<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
+    std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
 }
 
 /// The power of two by which no number gets further from zero than `127 · (256² + 256 + 1)`, where
