@@ -60,6 +60,8 @@ pub(super) fn generation(
         tool_calls: Vec::new(),
         finish_reason,
         e2e_us: at,
+        pieces: Vec::new(),
+        retries: Vec::new(),
     }
 }
 

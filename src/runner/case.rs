@@ -5,7 +5,7 @@ use super::judging::{control_held, judge_run, verdict};
 use super::reference::{SnapshotIdentity, compare_or_pend};
 use super::slots::{Slots, wants_no_company};
 use super::{RunContext, RunEvent};
-use crate::assertion::{Check, CheckStatus};
+use crate::assertion::{Check, CheckStatus, unjudgeable};
 use crate::generation::SamplingParams;
 use crate::plan::Case;
 use crate::record::{CaseRecord, ControlRecord, RunRecord};
@@ -98,6 +98,9 @@ impl Session<'_> {
             judgement: Default::default(),
             error,
         };
+        if run.error.is_none() {
+            run.error = unjudgeable(&run.conversation, &case.assertions);
+        }
         let pend = !control && run.error.is_none() && context.write_pending;
         let snapshot = match look_up(case, &run, context, pend) {
             Ok(comparison) => Some(comparison),
