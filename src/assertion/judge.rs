@@ -10,9 +10,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
-use super::{
-    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, Watched,
-};
+use super::{Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, Watched};
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    Channel, Event, EventKind, FinishReason, Message, Retry, Role, TextPiece, Token, ToolCall, Usage,
+    Channel, Event, EventKind, FinishReason, Message, Retry, Role, TextPiece, Token, ToolCall,
+    Usage,
 };
 
 /// One generation from request to finish.

@@ -206,7 +206,10 @@ mod tests {
             ],
         );
         let timings = Timings::of(&of);
-        assert!(timings.gaps_us.is_empty(), "nobody knows the gaps of tokens");
+        assert!(
+            timings.gaps_us.is_empty(),
+            "nobody knows the gaps of tokens"
+        );
         assert_eq!(timings.arrival_gaps_us, [1_000, 3_000]);
         assert_eq!(timings.decode_tps, Some(8.0 * 1e6 / 4_000.0));
     }
