@@ -53,6 +53,7 @@
 pub mod assertion;
 pub mod backend;
 pub mod cli;
+pub mod endpoint;
 pub mod engine;
 pub mod generation;
 pub mod loops;

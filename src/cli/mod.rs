@@ -23,6 +23,7 @@ mod sampling;
 mod style;
 mod summary;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 

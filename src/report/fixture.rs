@@ -241,6 +241,7 @@ fn case(
         description: description.to_owned(),
         why: why.to_owned(),
         model: "builtin:readme".to_owned(),
+        target: None,
         template: Default::default(),
         assertions: Vec::new(),
         verdict,

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
     ("protocol", &["generation"]),
+    ("endpoint", &["yaml", "protocol"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
     ("snapshot", &["generation"]),
@@ -23,10 +24,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &["generation", "simd", "sampling", "text", "backend", "model"],
     ),
-    ("scenario", &["generation", "yaml", "assertion"]),
-    ("target", &["generation", "engine"]),
+    ("scenario", &["generation", "yaml", "endpoint", "assertion"]),
+    ("target", &["generation", "protocol", "endpoint", "engine"]),
     ("measure", &["generation", "engine"]),
-    ("plan", &["generation", "yaml", "assertion", "scenario"]),
+    (
+        "plan",
+        &["generation", "yaml", "endpoint", "assertion", "scenario"],
+    ),
     ("record", &["generation", "loops", "assertion"]),
     (
         "report",
@@ -37,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "generation",
             "loops",
+            "endpoint",
             "assertion",
             "snapshot",
             "scenario",

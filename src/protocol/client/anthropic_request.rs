@@ -48,7 +48,7 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
         }
     }
     Ok(Outgoing {
-        path: "/v1/messages",
+        path: "/messages",
         body: Value::Object(body),
     })
 }

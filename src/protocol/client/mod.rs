@@ -67,7 +67,7 @@ pub struct Form {
 /// A request as it is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
-    /// Below the API's root, such as `/v1/messages`.
+    /// Below the version, such as `/messages` of `/v1/messages`.
     pub path: &'static str,
     /// The body.
     pub body: Value,

@@ -22,20 +22,20 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
             if !variables.is_empty() {
                 body.insert("chat_template_kwargs".to_owned(), json!(variables));
             }
-            "/v1/chat/completions"
+            "/chat/completions"
         }
         Prompt::Text { text } => {
             body.insert("prompt".to_owned(), json!(text));
-            "/v1/completions"
+            "/completions"
         }
         Prompt::Tokens { tokens } => {
             body.insert("prompt".to_owned(), json!(tokens));
-            "/v1/completions"
+            "/completions"
         }
     };
     names::sampling(form, &request.sampling, &mut body)?;
     if request.top_logprobs > 0 {
-        if path == "/v1/completions" {
+        if path == "/completions" {
             body.insert("logprobs".to_owned(), json!(request.top_logprobs));
         } else {
             body.insert("logprobs".to_owned(), json!(true));
