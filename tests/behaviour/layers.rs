@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["generation"]),
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
-    ("protocol", &["generation"]),
+    ("protocol", &["generation", "yaml"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
     ("snapshot", &["generation"]),
@@ -27,6 +27,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("target", &["generation", "engine"]),
     ("measure", &["generation", "engine"]),
     ("plan", &["generation", "yaml", "assertion", "scenario"]),
+    (
+        "server",
+        &[
+            "generation",
+            "loops",
+            "metrics",
+            "protocol",
+            "text",
+            "engine",
+            "target",
+        ],
+    ),
     ("record", &["generation", "loops", "assertion"]),
     (
         "report",
