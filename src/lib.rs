@@ -9,7 +9,7 @@
 //!  L8 cli
 //!  L7 report          runner
 //!  L6 record
-//!  L5 plan
+//!  L5 plan              server
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
 //!  L2 snapshot        model
@@ -32,7 +32,7 @@
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
 //!   [`measure`]: how fast an engine is.
-//! - [`plan`]: scenarios expanded into cases.
+//! - [`plan`]: scenarios expanded into cases. [`server`]: a target over HTTP.
 //! - [`record`]: what was measured, on disk.
 //! - [`runner`]: executes a plan. [`report`]: a record as a page.
 //! - [`cli`]: arguments in, exit code out.
@@ -68,6 +68,7 @@ pub mod runner;
 pub mod sampling;
 pub mod scenario;
 pub mod scripted;
+pub mod server;
 pub mod simd;
 pub mod snapshot;
 pub mod target;

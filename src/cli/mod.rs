@@ -20,6 +20,8 @@ mod report;
 mod review;
 mod run;
 mod sampling;
+mod serve;
+mod signals;
 mod style;
 mod summary;
 mod table;
@@ -54,6 +56,7 @@ hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set
 enum Command {
     Run(run::Run),
     Generate(Box<generate::Generate>),
+    Serve(Box<serve::Serve>),
     Bench(bench::Bench),
     Detect(detect::Detect),
     Checkpoint(checkpoint::Checkpoint),
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Detect(command) => command.run(),
         Command::Checkpoint(command) => command.run(),

@@ -240,27 +240,11 @@ fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            let exit = runtime.block_on(asked_to_stop());
+            let exit = runtime.block_on(super::signals::asked_to_stop());
             // A run that is over needs no signal.
             let _ = sender.send(exit);
         })?;
     Ok(receiver)
-}
-
-/// Waits for the user, or the system, to end the program.
-async fn asked_to_stop() -> Exit {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            return tokio::select! {
-                _ = terminate.recv() => Exit::Terminated,
-                _ = tokio::signal::ctrl_c() => Exit::Interrupted,
-            };
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-    Exit::Interrupted
 }
 
 fn update_policy() -> UpdatePolicy {

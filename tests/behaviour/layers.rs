@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["generation"]),
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
-    ("protocol", &["generation"]),
+    ("protocol", &["generation", "yaml"]),
     ("endpoint", &["yaml", "protocol"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
@@ -30,6 +30,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "plan",
         &["generation", "yaml", "endpoint", "assertion", "scenario"],
+    ),
+    (
+        "server",
+        &[
+            "generation",
+            "loops",
+            "metrics",
+            "protocol",
+            "text",
+            "engine",
+            "target",
+        ],
     ),
     ("record", &["generation", "loops", "assertion"]),
     (
