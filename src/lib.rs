@@ -55,6 +55,7 @@ pub mod backend;
 pub mod cli;
 pub mod endpoint;
 pub mod engine;
+pub mod faults;
 pub mod generation;
 pub mod loops;
 pub mod measure;

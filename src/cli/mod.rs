@@ -10,6 +10,7 @@ mod checkpoint;
 mod detect;
 mod doctor;
 mod exit;
+mod faults;
 mod generate;
 mod init;
 mod models;
@@ -66,6 +67,7 @@ enum Command {
     Reject(review::Review),
     Judge(report::Judge),
     Report(report::Report),
+    Faults(faults::FaultServer),
     Doctor(doctor::Doctor),
     Init(init::Init),
     Schema(init::Schema),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Faults(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("text", &["generation"]),
     ("protocol", &["generation", "yaml"]),
     ("endpoint", &["yaml", "protocol"]),
+    ("faults", &["yaml"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
     ("snapshot", &["generation"]),
