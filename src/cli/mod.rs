@@ -22,6 +22,7 @@ mod review;
 mod run;
 mod sampling;
 mod serve;
+mod serve_file;
 mod signals;
 mod style;
 mod summary;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::backend::BackendFlags;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
+use super::serve_file::ServeFile;
 use super::{models, signals};
 use crate::engine::Engine;
 use crate::server::{self, Served, ServerOptions, TraceSink, TraceText};
@@ -26,15 +27,18 @@ const KEY_VARIABLE: &str = "LOOPWATCH_API_KEY";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
     /// A folder with a checkpoint, hf:org/name[@revision], script:FILE (a checkpoint script), or
-    /// builtin:readme
-    #[arg(long, value_name = "MODEL", default_value = "builtin:readme")]
-    model: String,
-    /// Address to listen on; anything but loopback lets other machines in
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value_t = 8080)]
-    port: u16,
+    /// builtin:readme [default: builtin:readme]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// A YAML file with all settings; flags and the environment win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on; anything but loopback lets other machines in [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+    /// Port to listen on; 0 takes a free one [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
     /// Most tokens of a prompt and its answer together [default: 32768]
     #[arg(long, value_name = "N")]
     max_context: Option<usize>,
@@ -80,57 +84,47 @@ Examples:
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         self.start_log();
-        let options = self.options()?;
-        let name = models::find(&self.model)?;
+        let file = match &self.config {
+            Some(path) => ServeFile::load(path)?,
+            None => ServeFile::default(),
+        };
+        let options = self.options(&file)?;
+        let model = self.model.as_ref().or(file.model.as_ref());
+        let model = model.map_or("builtin:readme", String::as_str);
+        let address = SocketAddr::new(
+            self.host
+                .or(file.host)
+                .unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            self.port.or(file.port).unwrap_or(8080),
+        );
+        let name = models::find(model)?;
         let engine = Engine::load(&name, &self.backend.options()?).map_err(Explained::target)?;
         let served = Served {
-            name: self.model.clone(),
+            name: model.to_owned(),
             target: Arc::new(EngineTarget::new(engine.clone())),
             vocabulary: Some(Arc::new(engine)),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(self.listen(served, options))
+        runtime.block_on(listen(address, served, options))
     }
 
-    async fn listen(&self, served: Served, options: ServerOptions) -> anyhow::Result<Exit> {
-        let address = SocketAddr::new(self.host, self.port);
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|error| Explained::usage(format!("cannot listen on {address}: {error}")))?;
-        let address = listener.local_addr()?;
-        if !address.ip().is_loopback() && options.access.key.is_none() {
-            tracing::warn!(
-                "{address} is open to other machines, and {KEY_VARIABLE} is not set: whoever \
-                 reaches it can use the model"
-            );
-        }
-        let mut out = anstream::stdout();
-        writeln!(out, "{} answers on http://{address}", served.name)?;
-        out.flush()?;
-        let (stopped, mut exit) = tokio::sync::oneshot::channel();
-        let shutdown = async {
-            // The receiver is read below.
-            let _ = stopped.send(signals::asked_to_stop().await);
-        };
-        server::serve(listener, served, options, shutdown).await;
-        // A server that was asked to end and did so has done its work.
-        match exit.try_recv() {
-            Ok(Exit::Interrupted | Exit::Terminated) => Ok(Exit::Passed),
-            _ => Ok(Exit::Internal),
-        }
-    }
-
-    fn options(&self) -> anyhow::Result<ServerOptions> {
+    fn options(&self, file: &ServeFile) -> anyhow::Result<ServerOptions> {
         let mut options = ServerOptions {
-            sampling: sampling::environment()?.overlaid(&self.sampling.settings()),
+            sampling: file
+                .sampling()
+                .overlaid(&sampling::environment()?)
+                .overlaid(&self.sampling.settings()),
             ..ServerOptions::default()
         };
         options.sampling.resolve().map_err(Explained::usage)?;
         options.access.key = std::env::var(KEY_VARIABLE)
             .ok()
+            .or_else(|| file.api_key.clone())
             .filter(|key| !key.is_empty());
+        file.limit(&mut options.limits);
+        file.time(&mut options.time_outs);
         let limits = &mut options.limits;
         set(&mut limits.context_tokens, self.max_context);
         set(&mut limits.answers, self.max_answers);
@@ -139,9 +133,10 @@ impl Serve {
             &mut options.time_outs.grace,
             self.grace.map(Duration::from_secs),
         );
-        options.trace = match &self.trace {
-            Some(path) => Some(trace(path, self.trace_text)?),
-            None => None,
+        options.trace = match (&self.trace, &file.trace) {
+            (Some(path), _) => Some(trace(path, self.trace_text)?),
+            (None, Some(wire)) => Some(trace(&wire.file, wire.text)?),
+            (None, None) => None,
         };
         Ok(options)
     }
@@ -162,7 +157,40 @@ impl Serve {
     }
 }
 
-fn set<T>(place: &mut T, value: Option<T>) {
+/// Serves until the program is asked to end.
+async fn listen(
+    address: SocketAddr,
+    served: Served,
+    options: ServerOptions,
+) -> anyhow::Result<Exit> {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| Explained::usage(format!("cannot listen on {address}: {error}")))?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() && options.access.key.is_none() {
+        tracing::warn!(
+            "{address} is open to other machines, and {KEY_VARIABLE} is not set: whoever \
+             reaches it can use the model"
+        );
+    }
+    let mut out = anstream::stdout();
+    writeln!(out, "{} answers on http://{address}", served.name)?;
+    out.flush()?;
+    let (stopped, mut exit) = tokio::sync::oneshot::channel();
+    let shutdown = async {
+        // The receiver is read below.
+        let _ = stopped.send(signals::asked_to_stop().await);
+    };
+    server::serve(listener, served, options, shutdown).await;
+    // A server that was asked to end and did so has done its work.
+    match exit.try_recv() {
+        Ok(Exit::Interrupted | Exit::Terminated) => Ok(Exit::Passed),
+        _ => Ok(Exit::Internal),
+    }
+}
+
+/// Lays a value over another one, if there is one.
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
