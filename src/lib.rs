@@ -12,8 +12,8 @@
 //!  L5 plan              server
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
-//!  L2 snapshot        model
-//!  L1 metrics         sampling  text  protocol  backend  scripted
+//!  L2 snapshot        model  endpoint
+//!  L1 metrics         sampling  text  protocol  backend  scripted  faults
 //!  L0 generation  loops  yaml  simd
 //! ```
 //!
@@ -27,8 +27,9 @@
 //! - [`metrics`]: latency from transcripts. [`sampling`]: from logits to a token. [`text`]:
 //!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
 //!   [`backend`]: tensor operations. [`scripted`]: real checkpoints that say what a short YAML
-//!   file says.
+//!   file says. [`faults`]: a scripted server that goes wrong.
 //! - [`snapshot`]: reviewed outputs. [`model`]: checkpoints and architectures over a backend.
+//!   [`endpoint`]: where a request goes.
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
 //!   [`measure`]: how fast an engine is.

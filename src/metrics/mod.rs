@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_cached_is_not_prefilled() {
+        // macprovider#901: a cold and a warm first token, 9601 and 497 ms, made one figure.
+        let mut warm = transcript(&[1_000, 2_000]);
+        warm.usage.cached_tokens = 9;
+        assert_eq!(Timings::of(&warm).prefill_tps, Some(1_000.0));
+        warm.usage.cached_tokens = 10;
+        assert_eq!(Timings::of(&warm).prefill_tps, None);
+    }
+
+    #[test]
     fn an_answer_that_came_at_once_has_no_first_token() {
         // maclocal-api#257: an answer was timed when it had been buffered to its end.
         let whole = Timings::of(&transcript(&[9_000, 9_000, 9_000]));

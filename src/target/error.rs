@@ -18,7 +18,7 @@ pub struct HttpError {
     /// The address that was asked.
     pub url: String,
     /// What went wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// How often it was tried again before.
     pub retries: usize,
 }

@@ -212,7 +212,7 @@ fn a_loop_is_a_failure(#[case] tokens: bool, #[case] api: &str) {
     run(api, "", &format!("tokens: {tokens}\n{answer}"), "not-loop")
         .expect_code(100)
         .expect_stdout("loop confirmed")
-        .expect_stdout("I will read it now. ");
+        .expect_stdout("I will read it now");
 }
 
 /// What there is no evidence for is neither passed nor failed.

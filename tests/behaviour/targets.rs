@@ -155,7 +155,7 @@ fn settings() -> Vec<SamplingSettings> {
             ..base.clone()
         },
         SamplingSettings {
-            logit_bias: Some([(300, 4.5), (301, -1.25)].into()),
+            logit_bias: Some([(260, 4.5), (261, -1.25)].into()),
             ignore_eos: Some(true),
             max_tokens: Some(33),
             ..base

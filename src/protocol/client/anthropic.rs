@@ -46,17 +46,14 @@ enum Block {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -96,7 +93,7 @@ impl WireUsage {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event {
     MessageStart {
-        message: Message,
+        message: Box<Message>,
     },
     ContentBlockStart {
         index: usize,
@@ -217,11 +214,11 @@ impl Stream {
 
     fn delta(&mut self, index: usize, delta: Delta) -> Result<Option<EventKind>, ReplyError> {
         Ok(match delta {
-            Delta::TextDelta { text } => self.reply.text(Channel::Content, text, Vec::new()),
-            Delta::ThinkingDelta { thinking } => {
+            Delta::Text { text } => self.reply.text(Channel::Content, text, Vec::new()),
+            Delta::Thinking { thinking } => {
                 self.reply.text(Channel::Reasoning, thinking, Vec::new())
             }
-            Delta::InputJsonDelta { partial_json } => {
+            Delta::InputJson { partial_json } => {
                 self.reply.call(index, None, None, partial_json)?
             }
             Delta::Other => None,

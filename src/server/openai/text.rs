@@ -158,7 +158,7 @@ impl Narrator for TextNarrator {
                 usage,
                 ..
             } => {
-                self.usage.add(usage, index % self.n > 0);
+                self.usage.add(usage, !index.is_multiple_of(self.n));
                 choice.text = text;
                 choice.finish_reason = Some(reason(why));
             }

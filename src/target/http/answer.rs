@@ -50,8 +50,10 @@ pub(super) async fn answer(
             true => reading.stream(begun, form.stream_reader(request)).await,
             false => {
                 let body = reading.whole(begun).await?;
+                // All of it came at once, whatever it says of its parts.
+                let at = reading.sent.elapsed();
                 for kind in form.read_answer(request, &body)? {
-                    reading.tell(reading.sent.elapsed(), kind).await;
+                    reading.tell(at, kind).await;
                 }
                 Ok(())
             }

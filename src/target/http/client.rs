@@ -67,7 +67,7 @@ impl Client {
         let error = |problem: String| HttpError {
             target: endpoint.to_string(),
             url: endpoint.base.to_string(),
-            problem: Problem::Client(problem),
+            problem: Box::new(Problem::Client(problem)),
             retries: 0,
         };
         use_ring();
@@ -101,7 +101,7 @@ impl Client {
         HttpError {
             target: self.endpoint.to_string(),
             url: self.endpoint.base.join(path),
-            problem,
+            problem: Box::new(problem),
             retries: 0,
         }
     }
@@ -110,8 +110,8 @@ impl Client {
     pub(super) async fn get(&self, path: &str) -> Result<String, HttpError> {
         let url = self.endpoint.base.join(path);
         let make = || self.http.get(&url);
-        let begun = self.send(path, &make, &mut |_| {}).await?;
         let left = self.endpoint.options.first_byte_timeout;
+        let begun = self.send(path, &make, left, &mut |_| {}).await?;
         let body = timeout(left, read_body(begun.response, MAX_LIST_BYTES, "list")).await;
         body.unwrap_or(Err(Problem::FirstByte(left)))
             .map_err(|problem| self.error(path, problem))
@@ -132,19 +132,26 @@ impl Client {
                 Api::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
             }
         };
-        self.send(path, &make, on_retry).await
+        let options = &self.endpoint.options;
+        // A whole answer begins when it is complete.
+        let patience = match options.stream {
+            true => options.first_byte_timeout,
+            false => options.total_timeout,
+        };
+        self.send(path, &make, patience, on_retry).await
     }
 
     async fn send(
         &self,
         path: &str,
         make: &(dyn Fn() -> RequestBuilder + Sync),
+        patience: Duration,
         on_retry: &mut (dyn FnMut(Retry) + Send),
     ) -> Result<Begun, HttpError> {
         let mut retries = 0;
         loop {
             let sent = Instant::now();
-            let problem = match self.once(make()).await {
+            let problem = match self.once(make(), patience).await {
                 Ok(response) => {
                     return Ok(Begun {
                         response,
@@ -176,8 +183,7 @@ impl Client {
     }
 
     /// One try, up to the headers of a success.
-    async fn once(&self, request: RequestBuilder) -> Result<Response, Problem> {
-        let patience = self.endpoint.options.first_byte_timeout;
+    async fn once(&self, request: RequestBuilder, patience: Duration) -> Result<Response, Problem> {
         let response = match timeout(patience, request.send()).await {
             Err(_) => return Err(Problem::FirstByte(patience)),
             Ok(Err(error)) if error.is_connect() => return Err(Problem::Connect(chain(&error))),

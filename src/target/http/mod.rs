@@ -122,7 +122,7 @@ async fn listing(client: &Client) -> Result<Listing, HttpError> {
     };
     match client.get("/models").await {
         Ok(body) => Ok(read_models(&body).unwrap_or(nothing)),
-        Err(error) => match error.problem {
+        Err(error) => match *error.problem {
             Problem::Status {
                 status: 404 | 405 | 501,
                 ..
