@@ -31,7 +31,7 @@ fn company_changes_no_token() {
         let prompt = format!("Explain rule {} of the style guide", index % 7);
         let answer = server.post(
             path.as_str(),
-            &path.body(&prompt, index % 5 > 0, &over(index)),
+            &path.body(&prompt, !index.is_multiple_of(5), &over(index)),
         );
         assert_eq!(answer.status, 200, "{}", answer.body);
         let (ids, reason) = answer.tokens();

@@ -37,7 +37,7 @@ pub(super) async fn complete(
     let answers = answers::complete(answers).await?;
     let mut usage = WireUsage::default();
     for (index, answer) in answers.iter().enumerate() {
-        usage.add(answer.usage(), index % common.n > 0);
+        usage.add(answer.usage(), !index.is_multiple_of(common.n));
     }
     let told = answers.first().filter(|_| common.return_tokens);
     let answer = TextAnswer {
@@ -154,7 +154,7 @@ impl Narrator for TextNarrator {
                 usage,
                 ..
             } => {
-                self.usage.add(usage, index % self.n > 0);
+                self.usage.add(usage, !index.is_multiple_of(self.n));
                 choice.text = text;
                 choice.finish_reason = Some(reason(why));
             }
