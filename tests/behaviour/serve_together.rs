@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::served::{Path, Server};
 use crate::support::Sandbox;
 
-const STREAMS: usize = 40;
+const STREAMS: usize = 64;
 
 /// Settings that differ in all that can be set.
 fn over(index: usize) -> Value {
