@@ -1,7 +1,8 @@
 //! Whether the server can answer, found out by asking.
 //!
 //! A token within the last seconds is proof. Without one, a generation of one token is the
-//! question: an engine whose thread has died does not answer it.
+//! question: an engine whose thread has died does not answer it. However many ask, one question
+//! is put at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::admission::App;
 use super::refusal::Refusal;
@@ -30,6 +32,8 @@ pub(super) struct Pulse {
     start: Instant,
     /// Milliseconds from `start`, plus one; 0 is never.
     last: Arc<AtomicU64>,
+    /// The last failure, and the turn to ask.
+    failure: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
 impl Default for Pulse {
@@ -37,6 +41,7 @@ impl Default for Pulse {
         Self {
             start: Instant::now(),
             last: Arc::default(),
+            failure: Arc::default(),
         }
     }
 }
@@ -56,10 +61,7 @@ impl Pulse {
 
 /// `GET /health`: 200 if the model answers, 503 if not.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let problem = match app.pulse.is_fresh() {
-        true => None,
-        false => probe(&app).await.err(),
-    };
+    let problem = find_out(&app).await.err();
     let model = &app.served.name;
     match problem {
         None => Json(json!({"status": "ok", "model": model})).into_response(),
@@ -69,6 +71,28 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
     }
+}
+
+async fn find_out(app: &App) -> Result<(), String> {
+    if app.pulse.is_fresh() {
+        return Ok(());
+    }
+    let mut failure = app.pulse.failure.lock().await;
+    // Who waited for the turn may have the answer of the one before.
+    if app.pulse.is_fresh() {
+        return Ok(());
+    }
+    if let Some((at, problem)) = &*failure
+        && at.elapsed() < FRESH
+    {
+        return Err(problem.clone());
+    }
+    let outcome = probe(app).await;
+    *failure = outcome
+        .clone()
+        .err()
+        .map(|problem| (Instant::now(), problem));
+    outcome
 }
 
 async fn probe(app: &App) -> Result<(), String> {
@@ -95,4 +119,47 @@ async fn probe(app: &App) -> Result<(), String> {
     };
     let answered = tokio::time::timeout(PATIENCE, answer).await;
     answered.unwrap_or_else(|_| Err(format!("no token within {} s", PATIENCE.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::engine::EngineError;
+    use crate::server::{Served, ServerOptions};
+    use crate::target::{EventStream, Target, TargetError};
+
+    /// A target whose engine has died, or that refuses whatever it is asked.
+    struct Failing(fn() -> EngineError);
+
+    impl Target for Failing {
+        fn generate(&self, _: GenerateRequest) -> EventStream {
+            let error = TargetError::Engine((self.0)());
+            stream::iter([Err(error)]).boxed()
+        }
+    }
+
+    async fn status(error: fn() -> EngineError) -> StatusCode {
+        let served = Served {
+            name: "test".to_owned(),
+            target: Arc::new(Failing(error)),
+            vocabulary: None,
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let (_close, closing) = watch::channel(false);
+        let app = App::new(served, ServerOptions::default(), stopped, closing);
+        health(State(Arc::new(app))).await.status()
+    }
+
+    #[tokio::test]
+    async fn a_dead_engine_is_not_healthy_and_a_choosy_one_is() {
+        assert_eq!(
+            status(|| EngineError::Stopped).await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        let refuses = || EngineError::Request("no token 0".to_owned());
+        assert_eq!(status(refuses).await, StatusCode::OK);
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::served::{Path, Server};
 use crate::support::Sandbox;
 
-const STREAMS: usize = 40;
+const STREAMS: usize = 64;
 
 /// Settings that differ in all that can be set.
 fn over(index: usize) -> Value {
@@ -31,7 +31,7 @@ fn company_changes_no_token() {
         let prompt = format!("Explain rule {} of the style guide", index % 7);
         let answer = server.post(
             path.as_str(),
-            &path.body(&prompt, index % 5 > 0, &over(index)),
+            &path.body(&prompt, !index.is_multiple_of(5), &over(index)),
         );
         assert_eq!(answer.status, 200, "{}", answer.body);
         let (ids, reason) = answer.tokens();

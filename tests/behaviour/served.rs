@@ -86,7 +86,7 @@ impl Server {
 
     /// Waits until a condition holds.
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        for _ in 0..400 {
+        for _ in 0..1600 {
             if condition(self) {
                 return;
             }

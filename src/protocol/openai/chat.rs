@@ -265,7 +265,7 @@ mod tests {
     #[case(json!([]), "messages: there are none")]
     #[case(json!("x"), ": expected an object, found text")]
     #[case(json!({"message": []}), "messages: is missing")]
-    #[case(json!({"messages": [], "model": 1}), "model: is not known here; known are messages, tools, chat_template_kwargs")]
+    #[case(json!({"messages": [{"role": "user", "content": "a"}], "model": 1}), "model: is not known here; known are messages, tools, chat_template_kwargs")]
     #[case(json!([{"role": "user", "content": "a"}, 5]), "messages[1]: expected an object, found a number")]
     #[case(json!([{"content": "a"}]), "messages[0].role: is missing")]
     #[case(json!([{"role": "robot", "content": "a"}]), "messages[0].role: 'robot' is not known; known are system, user, assistant, tool")]

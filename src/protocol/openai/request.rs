@@ -97,6 +97,9 @@ impl CompletionRequest {
         common.top_logprobs = fields.size("logprobs")?;
         check_top(&fields, "logprobs", common.top_logprobs)?;
         check_choices(&fields, common.n, prompts.len())?;
+        if common.return_tokens && prompts.len() > 1 {
+            return Err(fields.error("return_tokens", "needs one prompt"));
+        }
         if fields.flag("echo")? == Some(true) {
             return Err(fields.error("echo", "is not done here"));
         }
@@ -399,6 +402,7 @@ mod tests {
     #[case(json!({"prompt": [-1]}), "prompt[0]: expected a token id, found -1")]
     #[case(json!({"prompt": {"a": 1}}), "prompt: expected text, texts or token ids")]
     #[case(json!({"prompt": "a", "echo": true}), "echo: is not done here")]
+    #[case(json!({"prompt": ["a", "b"], "return_tokens": true}), "return_tokens: needs one prompt")]
     #[case(json!({"prompt": "a", "best_of": 3}), "best_of: must be n")]
     #[case(json!({"prompt": "a", "logprobs": 100}), "logprobs: is 100")]
     fn wrong_prompts_are_refused(#[case] body: Value, #[case] message: &str) {

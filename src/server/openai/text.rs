@@ -37,7 +37,7 @@ pub(super) async fn complete(
     let answers = answers::complete(answers).await?;
     let mut usage = WireUsage::default();
     for (index, answer) in answers.iter().enumerate() {
-        usage.add(answer.usage(), index % common.n > 0);
+        usage.add(answer.usage(), !index.is_multiple_of(common.n));
     }
     let told = answers.first().filter(|_| common.return_tokens);
     let answer = TextAnswer {
