@@ -127,7 +127,10 @@ impl Talk<'_> {
             .collect();
         last.tool_results
             .iter()
-            .map(|result| Message::text(Role::Tool, &result.content))
+            .map(|result| Message {
+                tool_call_id: result.call.id.clone(),
+                ..Message::text(Role::Tool, &result.content)
+            })
             .collect()
     }
 
@@ -186,7 +189,10 @@ impl Talk<'_> {
                             usage.output_tokens += 1;
                             on_token();
                         }
-                        EventKind::ToolCall(_) | EventKind::Finished { .. } => {}
+                        EventKind::Text(_) => on_token(),
+                        EventKind::ToolCall(_)
+                        | EventKind::Retried(_)
+                        | EventKind::Finished { .. } => {}
                     }
                     events.push(event);
                 }
