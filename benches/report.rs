@@ -46,6 +46,7 @@ fn answer(number: usize) -> Transcript {
         token_at_us: (0..TOKENS as u64)
             .map(|index| 20_000 + 250 * index)
             .collect(),
+        pieces: Vec::new(),
         text_ends: ends.collect(),
         text: words.concat(),
         content: None,
@@ -57,6 +58,7 @@ fn answer(number: usize) -> Transcript {
             output_tokens: TOKENS,
         },
         e2e_us: 20_000 + 250 * TOKENS as u64,
+        retries: Vec::new(),
     }
 }
 
@@ -79,6 +81,7 @@ fn case(index: usize) -> CaseRecord {
         description: "A benchmark".to_owned(),
         why: "To see what a report costs".to_owned(),
         model: "builtin:readme".to_owned(),
+        target: None,
         template: TemplateVariables::default(),
         assertions: vec![assertion],
         verdict: CaseVerdict::Passed,
