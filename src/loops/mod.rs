@@ -25,13 +25,12 @@ mod last_seen;
 mod thresholds;
 mod units;
 mod verdict;
+pub mod words;
 
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod words;
 
 pub use detector::{LoopDetector, detect};
 pub use fragment::{FRAGMENT_CHARS, escape_fragment};

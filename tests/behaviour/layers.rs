@@ -16,6 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &["generation"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
+    // Text and rules only: what collects generations or reads files for it is above.
+    ("evaluation", &["loops"]),
     ("snapshot", &["generation"]),
     ("model", &["backend", "scripted", "yaml"]),
     ("assertion", &["generation", "loops", "metrics", "snapshot"]),
@@ -51,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "generation",
     "loops",
+    "evaluation",
     "metrics",
     "sampling",
     "text",
