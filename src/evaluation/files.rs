@@ -5,7 +5,7 @@ use super::document::{Class, Document, Stratum};
 /// Shorter files have no room for a loop.
 const SHORTEST: usize = 400;
 /// Longer files are cut: a million characters of one table would drown everything else.
-const LONGEST: usize = 400_000;
+const LONGEST: usize = 200_000;
 
 /// A file as a healthy document; `None` for a kind of file that is not text, or is too short.
 ///

@@ -79,8 +79,9 @@ fn body(kind: Planted, class: Class, random: &mut Random) -> Body {
                 Class::Table | Class::Data => SHORTEST_IN_DATA,
                 _ => SHORTEST,
             };
-            let period = text_units(&copy).len();
-            let copies = (shortest.div_ceil(period)).max(5) * random.between(100, 300) / 100;
+            // Letters of neighbouring copies share pieces, so one copy alone says too much.
+            let eight = text_units(&copy.repeat(8)).len();
+            let copies = (shortest * 8).div_ceil(eight).max(5) * random.between(100, 300) / 100;
             // The last copy stops anywhere, as a cap on tokens would have it.
             let mut text = copy.repeat(copies + 1);
             let rest = random.between(0, copy.len() - 1);

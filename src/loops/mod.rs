@@ -18,13 +18,22 @@
 //!
 //! Nothing here does IO, reads a clock, or fails on any sequence of tokens.
 
+mod context;
 mod detector;
+mod folded;
 mod fragment;
 mod history;
 mod last_seen;
+mod novelty;
+mod pieces;
+mod requested;
+mod segments;
+mod settings;
+mod sighting;
 mod thresholds;
 mod units;
 mod verdict;
+mod watch;
 pub mod words;
 
 #[cfg(test)]
@@ -32,10 +41,14 @@ mod oracle;
 #[cfg(test)]
 mod tests;
 
+pub use context::Context;
 pub use detector::{LoopDetector, detect};
 pub use fragment::{FRAGMENT_CHARS, escape_fragment};
+pub use requested::{PromptRequest, Requested};
+pub use settings::Settings;
 pub use thresholds::{
-    Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, Rule, Thresholds, ThresholdsError,
+    Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, PATIENT_SPAN, Rule, Thresholds, ThresholdsError,
 };
 pub use units::{Unit, text_units};
-pub use verdict::{Change, FRAGMENT_TOKENS, LoopState, LoopVerdict};
+pub use verdict::{Change, FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
+pub use watch::Watch;
