@@ -24,6 +24,7 @@ pub(super) fn documents() -> Vec<Document> {
                 bytes: at..at + 1,
             })
             .collect(),
+        has_tokens: true,
         text: word
             .iter()
             .filter_map(|letter| char::from_digit(letter + 10, 36))

@@ -201,6 +201,8 @@ pub struct Document {
     pub text: String,
     /// The text in pieces, as the detectors see it: real tokens where a model wrote it.
     pub pieces: Vec<Unit>,
+    /// Whether the pieces are tokens of a model, with its ids.
+    pub has_tokens: bool,
     /// The loop in it.
     pub label: Option<Label>,
 }
@@ -211,6 +213,7 @@ impl Document {
     pub fn new(name: String, source: String, stratum: Stratum, class: Class, text: String) -> Self {
         Self {
             pieces: text_units(&text),
+            has_tokens: false,
             name,
             source,
             stratum,

@@ -4,8 +4,11 @@ use super::document::{Class, Document, Stratum};
 
 /// Shorter files have no room for a loop.
 const SHORTEST: usize = 400;
-/// Longer files are cut: a million characters of one table would drown everything else.
-const LONGEST: usize = 200_000;
+/// Longer files are cut: one large table would drown everything else.
+const LONGEST: usize = 30_000;
+
+/// Files of one source that are used, so that one large package does not decide the figures.
+pub const PER_SOURCE: usize = 40;
 
 /// A file as a healthy document; `None` for a kind of file that is not text, or is too short.
 ///

@@ -15,10 +15,42 @@ mod files;
 mod healthy;
 mod labels;
 mod lookalikes;
+mod page;
 mod planted;
+mod plot;
 mod random;
+mod rules;
+mod score;
+mod wilson;
 
 pub use corpus::{PER_KIND, SEED, seeded};
 pub use document::{Class, Document, Half, Label, Planted, Stratum};
-pub use files::document as file;
+pub use files::{PER_SOURCE, document as file};
 pub use labels::Outcome;
+pub use page::{Provenance, page};
+pub use plot::{curves, delays};
+pub use rules::{Alarm, Contender, SCALE, contenders};
+pub use score::{Tally, evaluate};
+pub use wilson::Share;
+
+use crate::loops::{Change, Settings, Watch};
+
+/// What our own detectors say about a document, and every change on the way.
+fn watch(document: &Document, mut told: impl FnMut(Change)) -> Watch {
+    if !document.has_tokens {
+        let mut watch = Watch::new(Settings::for_text());
+        watch.push_text(&document.text, &mut told);
+        watch.finish().into_iter().for_each(told);
+        return watch;
+    }
+    let mut watch = Watch::new(Settings::default());
+    for piece in &document.pieces {
+        let text = document.text.get(piece.bytes.clone()).unwrap_or_default();
+        watch
+            .push_token(piece.id, text)
+            .into_iter()
+            .for_each(&mut told);
+    }
+    watch.finish().into_iter().for_each(told);
+    watch
+}

@@ -258,3 +258,6 @@ impl Changes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! `loopwatch detect`: looks for a loop in a text, or in token ids, and shows it in its place.
 
+mod evaluate;
+mod generations;
+
 use std::io::{Read, Write, stdin};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ pub(super) struct Detect {
     /// Print one JSON object instead
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    evaluate: evaluate::Evaluate,
 }
 
 const EXAMPLES: &str = "\
@@ -66,6 +71,9 @@ struct Report {
 
 impl Detect {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(folder) = &self.evaluate.evaluate {
+            return self.evaluate.run(folder);
+        }
         let input = read(&self.file)?;
         let report = match self.format {
             Format::Text => in_text(&input),
