@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::document::{Class, Document, Half, Planted, Stratum};
 use super::score::{Tally, prose_and_code};
 use super::wilson::Share;
+use crate::loops::Shadow;
 
 /// What the page says about how it was made.
 #[derive(Clone, Debug)]
@@ -66,6 +67,7 @@ fn write_page(
     per_kind(out, &defaults)?;
     per_class(out, &defaults)?;
     generations(out, documents, &defaults)?;
+    shadow(out, documents)?;
     promises(out, provenance, &defaults)
 }
 
@@ -268,6 +270,46 @@ fn generations(out: &mut String, documents: &[Document], defaults: &[&Tally]) ->
             found.of - found.hits,
             wrong.hits,
             wrong.of - wrong.hits
+        )?;
+    }
+    writeln!(out)
+}
+
+/// What stopping at confirmed loops would have saved and cost on the generations.
+fn shadow(out: &mut String, documents: &[Document]) -> std::fmt::Result {
+    let generated: Vec<_> = documents
+        .iter()
+        .filter(|document| document.stratum == Stratum::Generated)
+        .map(|document| {
+            let label = document.label.as_ref();
+            let cut_off = label.is_some_and(|label| label.bytes.end == document.text.len());
+            (
+                super::watch(document, |_| ()).verdict(),
+                document.pieces.len(),
+                !cut_off,
+            )
+        })
+        .collect();
+    if generated.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "Stopping at confirmed loops, as it would have gone (nothing was stopped). A generation is lost if it was going to end by itself.\n"
+    )?;
+    writeln!(
+        out,
+        "| grace, tokens | generations | stopped | tokens saved | generations lost |\n|---:|---:|---:|---:|---:|"
+    )?;
+    for grace in [0, 64, 256] {
+        let mut shadow = Shadow::default();
+        for (verdict, tokens, ended_itself) in &generated {
+            shadow.count(verdict.as_ref(), grace, *tokens, *ended_itself);
+        }
+        writeln!(
+            out,
+            "| {grace} | {} | {} | {} | {} |",
+            shadow.generations, shadow.stopped, shadow.tokens_saved, shadow.answers_lost
         )?;
     }
     writeln!(out)

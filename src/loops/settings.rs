@@ -35,7 +35,7 @@ impl Settings {
                 pieces: 400,
                 recurring: 14,
             },
-            novelty: 107,
+            novelty: 100,
             novelty_in_code: 30,
             novelty_in_data: 30,
         }
@@ -78,7 +78,7 @@ fn folded() -> Thresholds {
             band(1, (128, 256), (512, 2_000)),
             band(4, (32, 256), (160, 2_000)),
             band(9, (16, 320), (60, 2_000)),
-            band(25, (8, 400), (30, 2_000)),
+            band(25, (10, 500), (30, 2_000)),
             band(97, (5, 600), (12, 2_000)),
         ],
     )

@@ -2,17 +2,22 @@
 
 mod evaluate;
 mod generations;
+mod input;
 
 use std::io::{Read, Write, stdin};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Exit, Explained};
 use super::style::{self, BOLD, DIM, LOOP, RESET};
-use crate::loops::{FRAGMENT_CHARS, LoopVerdict, Thresholds, detect, escape_fragment, text_units};
+use crate::loops::{
+    FRAGMENT_CHARS, LoopKind, LoopVerdict, PromptRequest, Settings, Watch, escape_fragment,
+    text_units,
+};
+use input::{Channel, Format, Heard};
 
 /// Largest input that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -29,6 +34,12 @@ pub(super) struct Detect {
     /// What the input is
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// What was asked, so that repetition on request is told apart
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// Report every channel (reasoning, content, tool arguments), not only the worst one
+    #[arg(long)]
+    all_channels: bool,
     /// Print one JSON object instead
     #[arg(long)]
     json: bool,
@@ -37,36 +48,38 @@ pub(super) struct Detect {
 }
 
 const EXAMPLES: &str = "\
-Ends with 100 if a loop is confirmed, with 0 otherwise (a suspected loop is shown).
+Ends with 100 if a loop is confirmed that the prompt does not ask for, with 0 otherwise (a suspected
+loop is shown).
 
 Examples:
   loopwatch detect answer.txt
   some-model 'read README.md' | loopwatch detect
-  loopwatch detect --format ids --json tokens.txt";
-
-/// Kinds of input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Text, cut into word pieces, digits and signs
-    Text,
-    /// Token ids, separated by white space, commas or both; brackets are ignored
-    Ids,
-}
+  loopwatch detect --prompt 'Write it 100 times.' answer.txt
+  loopwatch detect --format ids --json tokens.txt
+  curl -sN … | loopwatch detect --format sse
+  loopwatch detect --evaluate reports/loops";
 
 /// What `--json` prints. Positions count units of the input: token ids, or pieces of the text.
 #[derive(Debug, Serialize)]
 struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<Channel>,
     units: usize,
     #[serde(rename = "loop")]
     found: Option<LoopVerdict>,
-    /// Bytes of the first copy in the input, for text.
+    /// Bytes of the first copy in the channel, where there is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_copy_bytes: Option<Range<usize>>,
-    /// Bytes of the whole repetition in the input, for text.
+    /// Bytes of the whole repetition in the channel, where there is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     loop_bytes: Option<Range<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fragment: Option<String>,
+    /// What is known of false alarms of this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    false_alarms: Option<&'static str>,
+    #[serde(skip)]
+    text: String,
 }
 
 impl Detect {
@@ -75,20 +88,48 @@ impl Detect {
             return self.evaluate.run(folder);
         }
         let input = read(&self.file)?;
-        let report = match self.format {
-            Format::Text => in_text(&input),
-            Format::Ids => in_ids(&input, &self.file)?,
-        };
+        let prompt = self.prompt.as_deref().map(PromptRequest::read);
+        let channels = input::hear(self.format, &input, &self.file)?;
+        let several = channels.len() > 1 || matches!(self.format, Format::Jsonl | Format::Sse);
+        let mut reports: Vec<Report> = channels
+            .into_iter()
+            .map(|heard| Report {
+                channel: several.then_some(heard.channel),
+                ..report(heard, prompt.as_ref())
+            })
+            .collect();
+        // The worst first.
+        reports.sort_by_key(|report| severity(report.found.as_ref()));
         let mut out = anstream::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", serde_json::to_string(&report)?)?;
-        } else {
-            show(&mut out, &input, &report)?;
+        let shown = match (reports.first(), self.all_channels) {
+            (None, _) => &[][..],
+            (Some(_), true) => &reports[..],
+            (Some(_), false) => &reports[..1],
+        };
+        if shown.is_empty() && !self.json {
+            writeln!(out, "no loop in 0 units")?;
         }
-        Ok(match &report.found {
-            Some(found) if found.state.is_confirmed() => Exit::Failed,
-            _ => Exit::Passed,
-        })
+        for report in shown {
+            if self.json {
+                writeln!(out, "{}", serde_json::to_string(report)?)?;
+            } else {
+                show(&mut out, report)?;
+            }
+        }
+        let failed = reports
+            .iter()
+            .any(|report| severity(report.found.as_ref()) == 0);
+        Ok(if failed { Exit::Failed } else { Exit::Passed })
+    }
+}
+
+/// 0 for a confirmed loop that nobody asked for, and more for less.
+fn severity(found: Option<&LoopVerdict>) -> u8 {
+    match found {
+        Some(found) if found.requested.covers(found.copies()) => 2,
+        Some(found) if found.state.is_confirmed() => 0,
+        Some(_) => 1,
+        None => 3,
     }
 }
 
@@ -116,85 +157,112 @@ fn read(path: &Path) -> anyhow::Result<String> {
     })
 }
 
-fn in_text(text: &str) -> Report {
-    let units = text_units(text);
-    let ids: Vec<u32> = units.iter().map(|unit| unit.id).collect();
-    let found = detect(&ids, &Thresholds::default());
+/// Watches one channel from its beginning to its end.
+fn report(heard: Heard, prompt: Option<&PromptRequest>) -> Report {
+    let Heard { text, tokens, .. } = heard;
+    let (watch, units) = if tokens.is_empty() {
+        let mut watch = Watch::new(Settings::for_text());
+        watch.push_text(&text, |_| ());
+        watch.finish();
+        (
+            watch,
+            text_units(&text)
+                .into_iter()
+                .map(|unit| unit.bytes)
+                .collect(),
+        )
+    } else {
+        let mut watch = Watch::new(Settings::default());
+        let mut start = 0;
+        let mut units: Vec<Range<usize>> = Vec::with_capacity(tokens.len());
+        for (id, end) in tokens {
+            watch.push_token(id, &text[start..end]);
+            units.push(start..end);
+            start = end;
+        }
+        watch.finish();
+        (watch, units)
+    };
+    let mut found = watch.verdict();
     let bytes = |range: Range<usize>| {
         let first = units.get(range.start)?;
         let last = units.get(range.end.checked_sub(1)?)?;
-        Some(first.bytes.start..last.bytes.end)
+        Some(first.start..last.end).filter(|_| !text.is_empty())
     };
-    let first_copy_bytes = found
+    let at = found
         .as_ref()
-        .and_then(|found| bytes(found.onset..found.onset + found.period));
-    let loop_bytes = found
-        .as_ref()
-        .and_then(|found| bytes(found.onset..found.onset + found.span));
-    let fragment = first_copy_bytes
-        .clone()
-        .and_then(|range| text.get(range))
-        .map(|fragment| escape_fragment(fragment, FRAGMENT_CHARS));
+        .map(|found| (found.onset, found.period, found.span));
+    let first_copy_bytes = at.and_then(|(onset, period, _)| bytes(onset..onset + period));
+    let loop_bytes = at.and_then(|(onset, _, span)| bytes(onset..onset + span));
+    let block = match (&first_copy_bytes, &found) {
+        (Some(range), _) => text.get(range.clone()).map(str::to_owned),
+        (None, Some(found)) => {
+            let ids: Vec<String> = found.fragment_tokens.iter().map(u32::to_string).collect();
+            Some(ids.join(" "))
+        }
+        (None, None) => None,
+    };
+    if let (Some(found), Some(block), Some(prompt)) = (&mut found, &block, prompt) {
+        found.requested = prompt.about(block);
+    }
     Report {
-        units: units.len(),
+        channel: None,
+        units: watch.tokens(),
+        false_alarms: found.as_ref().map(LoopVerdict::false_alarms),
         found,
         first_copy_bytes,
         loop_bytes,
-        fragment,
+        fragment: block.map(|block| escape_fragment(&block, FRAGMENT_CHARS)),
+        text,
     }
 }
 
-fn in_ids(text: &str, file: &Path) -> anyhow::Result<Report> {
-    let words = text.lines().enumerate().flat_map(|(line, text)| {
-        text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']'))
-            .filter(|word| !word.is_empty())
-            .map(move |word| (line + 1, word))
-    });
-    let ids = words
-        .map(|(line, word)| {
-            word.parse().map_err(|_| {
-                let name = file.display();
-                Explained::usage(format!("{name}:{line}: '{word}' is not a token id"))
-            })
-        })
-        .collect::<anyhow::Result<Vec<u32>>>()?;
-    let found = detect(&ids, &Thresholds::default());
-    let fragment = found.as_ref().map(|found| {
-        let ids: Vec<String> = found.fragment_tokens.iter().map(u32::to_string).collect();
-        escape_fragment(&ids.join(" "), FRAGMENT_CHARS)
-    });
-    Ok(Report {
-        units: ids.len(),
-        found,
-        first_copy_bytes: None,
-        loop_bytes: None,
-        fragment,
-    })
-}
-
-fn show(out: &mut impl Write, input: &str, report: &Report) -> std::io::Result<()> {
+fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+    if let Some(channel) = report.channel {
+        let name = match channel {
+            Channel::Reasoning => "reasoning",
+            Channel::Content => "content",
+            Channel::ToolArguments => "tool arguments",
+        };
+        write!(out, "{name}: ")?;
+    }
     let Some(found) = &report.found else {
         return writeln!(out, "no loop in {} units", report.units);
     };
     writeln!(
         out,
-        "{BOLD}loop {}{RESET}: period {}, {:.1} copies, from unit {} (of {})",
+        "{BOLD}loop {}{RESET}: {}period {}, {:.1} copies, from unit {} (of {}){}{}",
         style::state(found.state),
+        match found.kind {
+            LoopKind::Exact => String::new(),
+            kind => format!("{}, ", kind.name()),
+        },
         found.period,
         found.copies(),
         found.onset,
         report.units,
+        found
+            .context
+            .map_or(String::new(), |context| format!(", in {}", context.name())),
+        if found.requested.covers(found.copies()) {
+            ", as the prompt asks"
+        } else {
+            ""
+        },
     )?;
     writeln!(
         out,
         "{DIM}detected at unit {}, the earliest possible is {}; {} units wasted{RESET}",
         found.detected_at, found.earliest_possible, found.wasted_tokens,
     )?;
+    if let Some(known) = report.false_alarms {
+        writeln!(out, "{DIM}false alarms like this: {known}{RESET}")?;
+    }
     if let Some(fragment) = &report.fragment {
         writeln!(out, "fragment: {LOOP}{fragment}{RESET}")?;
     }
     match (&report.first_copy_bytes, &report.loop_bytes) {
-        (Some(first), Some(whole)) => show_in_place(out, input, first, whole),
+        (Some(first), Some(whole)) => show_in_place(out, &report.text, first, whole),
         _ => Ok(()),
     }
 }
