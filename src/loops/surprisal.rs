@@ -38,7 +38,11 @@ impl SurprisalWatch {
     /// 128 has fallen to certainty. A value that is no probability counts as no surprise at all or
     /// as a great one.
     pub fn push(&mut self, logprob: f32) -> bool {
-        let surprisal = f64::from(-logprob).max(0.0).min(50.0);
+        let surprisal = if logprob.is_nan() {
+            0.0
+        } else {
+            f64::from(-logprob).clamp(0.0, 50.0)
+        };
         let slot = &mut self.window[self.read % WINDOW];
         self.sum += surprisal - std::mem::replace(slot, surprisal);
         self.read += 1;

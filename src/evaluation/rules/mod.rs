@@ -51,8 +51,11 @@ pub struct Contender {
     pub scales: bool,
     /// Whether it stops reading at its first alarm.
     pub stops: bool,
-    first: fn(&Document, f64) -> Option<Alarm>,
+    first: First,
 }
+
+/// The first alarm in a document at a setting.
+type First = fn(&Document, f64) -> Option<Alarm>;
 
 impl Contender {
     /// The first alarm, at a setting of [`SCALE`].
@@ -77,7 +80,7 @@ pub fn contenders() -> Vec<Contender> {
             "loopwatch confirmed",
             "exact repetition, graded by period and context",
             false,
-            confirmed as fn(&Document, f64) -> _,
+            confirmed as First,
         ),
         contender(
             "loopwatch suspected",
@@ -92,7 +95,7 @@ pub fn contenders() -> Vec<Contender> {
             confirmed_unasked,
         ),
     ];
-    let others: [(&str, &str, bool, fn(&Document, f64) -> Option<Alarm>); 18] = [
+    let others: [(&str, &str, bool, First); 18] = [
         (
             "vLLM 1–20 × 3",
             "the last p tokens equal each of the 2 blocks before, p from 1 to 20",

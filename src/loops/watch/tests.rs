@@ -158,7 +158,7 @@ fn a_paragraph_that_drifts_is_suspected() {
     let words: Vec<&str> = words.split(' ').collect();
     let copy = |n: usize| {
         let changed = |(at, word): (usize, &&str)| {
-            if (at + 3 * n) % 13 == 0 {
+            if (at + 3 * n).is_multiple_of(13) {
                 format!("other{n}")
             } else {
                 (*word).to_owned()
