@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures_util::future::join_all;
-use loopwatch::engine::{Engine, EngineOptions, Events};
+use loopwatch::engine::{Counters, Engine, EngineOptions, Events};
 use loopwatch::generation::{
     GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolCall,
     ToolSpec, Transcript,
@@ -164,7 +164,10 @@ fn timed<T>(body: impl Future<Output = T>) -> (T, Duration) {
 }
 
 /// All points at once, on a fresh engine.
-fn together(points: &[GenerateRequest], options: &Options) -> (Vec<Transcript>, Duration) {
+fn together(
+    points: &[GenerateRequest],
+    options: &Options,
+) -> (Vec<Transcript>, Duration, Counters) {
     let engine = engine(EngineOptions {
         max_batch: options.batch,
         ..EngineOptions::with_threads(options.threads)
@@ -172,7 +175,8 @@ fn together(points: &[GenerateRequest], options: &Options) -> (Vec<Transcript>, 
     let answers = points
         .iter()
         .map(|point| collect(engine.submit(point.clone())));
-    timed(join_all(answers))
+    let (answers, took) = timed(join_all(answers));
+    (answers, took, engine.counters())
 }
 
 /// Each point after the one before, on a fresh engine that remembers prompts up to a bound.
@@ -243,12 +247,16 @@ fn main() {
     let mut rounds: Vec<_> = (0..options.rounds.max(1))
         .map(|_| together(&points, &options))
         .collect();
-    rounds.sort_by_key(|(_, took)| *took);
-    for (_, took) in &rounds {
+    rounds.sort_by_key(|(_, took, _)| *took);
+    for (_, took, _) in &rounds {
         report("together", points.len() * TOKENS, *took);
     }
-    let (shared, took) = rounds.swap_remove(rounds.len() / 2);
+    let (shared, took, counters) = rounds.swap_remove(rounds.len() / 2);
     prefill(&shared, points.len() / distinct.len());
+    println!(
+        "tokens sampled: {}, computed for them and their prompts: {}, in {} passes",
+        counters.sampled_tokens, counters.computed_tokens, counters.passes
+    );
     if options.together_only {
         return;
     }

@@ -9,11 +9,11 @@
 //!  L8 cli
 //!  L7 report          runner
 //!  L6 record
-//!  L5 plan
+//!  L5 plan              server
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
-//!  L2 snapshot        model
-//!  L1 metrics  evaluation  sampling  text  protocol  backend  scripted
+//!  L2 snapshot        model  endpoint
+//!  L1 metrics  evaluation  sampling  text  protocol  backend  scripted  faults
 //!  L0 generation  loops  yaml  simd
 //! ```
 //!
@@ -28,12 +28,13 @@
 //!   corpus. [`sampling`]: from logits to a token. [`text`]:
 //!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
 //!   [`backend`]: tensor operations. [`scripted`]: real checkpoints that say what a short YAML
-//!   file says.
+//!   file says. [`faults`]: a scripted server that goes wrong.
 //! - [`snapshot`]: reviewed outputs. [`model`]: checkpoints and architectures over a backend.
+//!   [`endpoint`]: where a request goes.
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
 //!   [`measure`]: how fast an engine is.
-//! - [`plan`]: scenarios expanded into cases.
+//! - [`plan`]: scenarios expanded into cases. [`server`]: a target over HTTP.
 //! - [`record`]: what was measured, on disk.
 //! - [`runner`]: executes a plan. [`report`]: a record as a page.
 //! - [`cli`]: arguments in, exit code out.
@@ -54,8 +55,10 @@
 pub mod assertion;
 pub mod backend;
 pub mod cli;
+pub mod endpoint;
 pub mod engine;
 pub mod evaluation;
+pub mod faults;
 pub mod generation;
 pub mod loops;
 pub mod measure;
@@ -69,6 +72,7 @@ pub mod runner;
 pub mod sampling;
 pub mod scenario;
 pub mod scripted;
+pub mod server;
 pub mod simd;
 pub mod snapshot;
 pub mod target;

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
-use super::{Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch};
+use super::{Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, Watched};
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;
@@ -53,12 +53,10 @@ fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
     let transcripts = transcripts(evidence.conversation).enumerate();
     transcripts
         .filter_map(|(exchange, transcript)| {
-            let verdict = detect(&transcript.token_ids(), evidence.thresholds)?;
+            let watched = Watched::of(transcript);
+            let verdict = detect(&watched.ids, evidence.thresholds)?;
             let end = verdict.onset.saturating_add(verdict.period);
-            let text = transcript
-                .text
-                .get(transcript.text_range(verdict.onset..end))
-                .unwrap_or_default();
+            let text = watched.text(verdict.onset..end);
             Some(LoopEvidence {
                 exchange,
                 fragment: escape_fragment(text, FRAGMENT_CHARS),
@@ -220,7 +218,7 @@ fn finished(conversation: &Conversation, expected: FinishReason) -> Finding {
     let Some(last) = transcripts(conversation).last() else {
         return found(false, "nothing was generated");
     };
-    let tokens = count(last.tokens.len(), "token");
+    let tokens = count(last.output_tokens(), "token");
     let holds = last.finish_reason == expected;
     if holds {
         return found(true, format!("got {} after {tokens}", expected.as_str()));

@@ -8,7 +8,11 @@ mod check;
 mod judge;
 mod message;
 mod spec;
+mod unjudgeable;
+mod watched;
 
 pub use check::{Check, CheckStatus, Judgement, LoopEvidence};
 pub use judge::{Evidence, judge};
 pub use spec::{Assertion, AssertionSpec, Rule, SnapshotMatch, SpecError};
+pub use unjudgeable::unjudgeable;
+pub use watched::Watched;

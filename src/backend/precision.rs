@@ -6,12 +6,15 @@ use std::fmt;
 /// every processor, with any number of threads and any company in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// Activations in f32: the reference, for judging.
+    /// As exact as f32: the reference, for judging. Weights of four and eight bits are multiplied
+    /// with activations that are whole numbers of 24 bits, with a step for each group of elements
+    /// that share a scale. The step is about what f32 rounds the group's greatest element to, and
+    /// sums within a group have no rounding at all, so products err by no more than those that are
+    /// summed in f32. Everything else is f32.
     #[default]
     Exact,
-    /// Activations in eight bits, with a step for each group of elements that share a scale, for
-    /// weights of four and eight bits; everything else as in `exact`. Faster, and its tokens may
-    /// differ where two are nearly as likely.
+    /// The same with whole numbers of eight bits. Faster, and its tokens may differ where two are
+    /// nearly as likely.
     Fast,
 }
 

@@ -10,6 +10,7 @@ mod checkpoint;
 mod detect;
 mod doctor;
 mod exit;
+mod faults;
 mod generate;
 mod init;
 mod models;
@@ -20,9 +21,13 @@ mod report;
 mod review;
 mod run;
 mod sampling;
+mod serve;
+mod serve_file;
+mod signals;
 mod style;
 mod summary;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -53,6 +58,7 @@ hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set
 enum Command {
     Run(run::Run),
     Generate(Box<generate::Generate>),
+    Serve(Box<serve::Serve>),
     Bench(bench::Bench),
     Detect(detect::Detect),
     Checkpoint(checkpoint::Checkpoint),
@@ -62,6 +68,7 @@ enum Command {
     Reject(review::Review),
     Judge(report::Judge),
     Report(report::Report),
+    Faults(faults::FaultServer),
     Doctor(doctor::Doctor),
     Init(init::Init),
     Schema(init::Schema),
@@ -73,6 +80,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Detect(command) => command.run(),
         Command::Checkpoint(command) => command.run(),
@@ -80,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Faults(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -1,7 +1,6 @@
 //! `loopwatch run`: the scenarios, their verdicts, the record and the report.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use tokio::sync::{oneshot, watch};
@@ -9,17 +8,17 @@ use tokio::sync::{oneshot, watch};
 use super::backend::BackendFlags;
 use super::exit::{Exit, Explained};
 use super::progress::Progress;
-use super::{models, paths, provenance, sampling, summary};
-use crate::backend::{BackendKind, Precision};
-use crate::engine::{Engine, EngineOptions};
+use super::targets::Answering;
+use super::{paths, provenance, sampling, summary};
+use crate::backend::Precision;
+use crate::endpoint::TargetWire;
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
-use crate::record::{ModelProvenance, Record, RecordWriter, Summary};
+use crate::record::{Record, RecordWriter, Summary};
 use crate::report;
 use crate::runner::{self, RunContext, Targets};
 use crate::scenario::Scenario;
 use crate::snapshot::{SnapshotStore, UpdatePolicy};
-use crate::target::EngineTarget;
 
 /// Run scenarios and judge what the model says.
 #[derive(Debug, Args)]
@@ -31,7 +30,11 @@ pub(super) struct Run {
     /// Only cases whose id contains this; tag:NAME selects by tag, commas mean 'or'
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
-    /// Override a scenario field: model, sampling.…, limits.… or template.…; repeatable
+    /// Who answers instead of the scenarios' targets: engine, openai:URL, anthropic:URL or
+    /// spawn:COMMAND; repeatable, and then each answers every case
+    #[arg(long, value_name = "TARGET")]
+    target: Vec<String>,
+    /// Override a scenario field: model, target.…, sampling.…, limits.… or template.…; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Sampling of every scenario: loopwatch, mlx-lm-0.28.3, mlx-lm-0.31.3 or mlx-lm-0.32.2;
@@ -73,8 +76,14 @@ impl Run {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let environment = sampling::environment()?;
         let set = self.overrides();
-        let overrides = Overrides::parse(&set).map_err(Explained::usage)?;
-        let cases = self.cases(&overrides, &environment)?;
+        let targets = self.target.iter().map(|text| TargetWire::parse(text));
+        let overrides = Overrides {
+            targets: targets
+                .collect::<Result<_, _>>()
+                .map_err(|problem| Explained::usage(format!("--target: {problem}")))?,
+            ..Overrides::parse(&set).map_err(Explained::usage)?
+        };
+        let mut cases = self.cases(&overrides, &environment)?;
         if cases.is_empty() {
             let filter = self.filter.as_deref().unwrap_or_default();
             anstream::eprintln!("nothing to run: no case matches '{filter}'");
@@ -84,35 +93,42 @@ impl Run {
             return summary::list(&cases).map(|()| Exit::Passed);
         }
         let options = self.backend.options()?;
-        let (targets, models) = load(&cases, &options)?;
         let folder = paths::new_run_folder(&self.report)?;
+        let answering = Answering::prepare(&mut cases, &options, &folder).inspect_err(|_| {
+            // A folder that holds a log stays.
+            let _ = std::fs::remove_dir(&folder);
+        })?;
+        let models = &answering.models;
         let variables = sampling::environment_as_text();
         // An overridden run is an experiment: its outputs are not meant to become references.
-        let experiment =
-            !set.is_empty() || !variables.is_empty() || options.precision != Precision::Exact;
+        let experiment = !set.is_empty()
+            || !self.target.is_empty()
+            || !variables.is_empty()
+            || options.precision != Precision::Exact;
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let writer = RecordWriter::create(
             &folder,
             &provenance::collect(
                 options.threads,
                 usize::from(self.jobs),
-                set,
+                self.told(set),
                 variables,
                 models.clone(),
             ),
         )?;
 
-        let mut progress = Progress::start(&cases, &models);
+        let mut progress = Progress::start(&cases, models);
         let snapshots = SnapshotStore::new(&self.snapshots);
         let plan = Plan {
             cases: &cases,
-            targets: &targets,
+            targets: &answering.targets,
             snapshots: &snapshots,
             jobs: usize::from(self.jobs),
             write_pending,
         };
         let (summary, stopped) = plan.execute(writer, &mut progress)?;
         progress.stop();
+        drop(answering);
 
         let record = Record::read(&folder)?;
         let page = folder.join("index.html");
@@ -132,6 +148,16 @@ impl Run {
             .semantics
             .map(|name| format!("sampling.semantics={name}"));
         self.set.iter().cloned().chain(semantics).collect()
+    }
+
+    /// Overrides as the record has them.
+    fn told(&self, mut set: Vec<String>) -> Vec<String> {
+        set.extend(
+            self.target
+                .iter()
+                .map(|target| format!("--target={target}")),
+        );
+        set
     }
 
     fn cases(
@@ -155,40 +181,6 @@ impl Run {
         }
         Ok(cases)
     }
-}
-
-/// Loads every model that a case names, once.
-fn load(
-    cases: &[Case],
-    options: &EngineOptions,
-) -> anyhow::Result<(Targets, Vec<ModelProvenance>)> {
-    let mut targets = Targets::new();
-    let mut models = Vec::new();
-    for case in cases {
-        if targets.contains_key(&case.model.resolved) {
-            continue;
-        }
-        let name = models::find(&case.model.resolved)?;
-        let engine = Engine::load(&name, options).map_err(Explained::target)?;
-        models.push(ModelProvenance {
-            name: case.model.written.clone(),
-            description: match (options.backend, options.precision) {
-                (BackendKind::Cpu, Precision::Exact) => engine.model().description().to_owned(),
-                (BackendKind::Cpu, Precision::Fast) => {
-                    format!("{}, fast precision", engine.model().description())
-                }
-                (other, _) => format!("{}, on {}", engine.model().description(), other.name()),
-            },
-            weights_sha256: crate::model::ModelFiles::find(name)
-                .and_then(|files| files.weights_sha256())
-                .map_err(Explained::target)?,
-        });
-        targets.insert(
-            case.model.resolved.clone(),
-            Arc::new(EngineTarget::new(engine)),
-        );
-    }
-    Ok((targets, models))
 }
 
 /// What is to be run, and how.
@@ -248,27 +240,11 @@ fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            let exit = runtime.block_on(asked_to_stop());
+            let exit = runtime.block_on(super::signals::asked_to_stop());
             // A run that is over needs no signal.
             let _ = sender.send(exit);
         })?;
     Ok(receiver)
-}
-
-/// Waits for the user, or the system, to end the program.
-async fn asked_to_stop() -> Exit {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            return tokio::select! {
-                _ = terminate.recv() => Exit::Terminated,
-                _ = tokio::signal::ctrl_c() => Exit::Interrupted,
-            };
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-    Exit::Interrupted
 }
 
 fn update_policy() -> UpdatePolicy {

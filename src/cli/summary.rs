@@ -18,6 +18,7 @@ pub(super) fn print(
 ) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     failures(&mut out, record)?;
+    retries(&mut out, record)?;
     totals(&mut out, record, summary)?;
     if pending_written && !pending.is_empty() {
         writeln!(
@@ -83,6 +84,23 @@ pub(super) fn failures(out: &mut impl Write, record: &Record) -> std::io::Result
     Ok(())
 }
 
+/// Every request that was sent again, in cases that passed too: trouble on the way stays visible.
+fn retries(out: &mut impl Write, record: &Record) -> std::io::Result<()> {
+    for case in &record.cases {
+        let control = case.control.iter().map(|control| &control.run);
+        let runs = std::iter::once(&case.run).chain(control);
+        let exchanges = runs.flat_map(|run| &run.conversation.exchanges);
+        for retry in exchanges.flat_map(|exchange| &exchange.transcript.retries) {
+            writeln!(
+                out,
+                "{LOOP}retried{RESET} {} after {} ms: {}",
+                case.id, retry.waited_ms, retry.reason
+            )?;
+        }
+    }
+    Ok(())
+}
+
 fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
     if let Some(error) = &case.run.error {
         writeln!(out, "  {error}")?;
@@ -116,13 +134,17 @@ fn again(case: &CaseRecord, provenance: &Provenance) -> String {
     let mut words = provenance.environment.clone();
     words.push(format!(
         "loopwatch run {} --filter {}",
-        case.scenario, case.id
+        case.scenario,
+        case.id.split('@').next().unwrap_or(&case.id)
     ));
     words.extend(
         provenance
             .overrides
             .iter()
-            .map(|set| format!("--set '{set}'")),
+            .map(|set| match set.strip_prefix("--target=") {
+                Some(target) => format!("--target '{target}'"),
+                None => format!("--set '{set}'"),
+            }),
     );
     words.join(" ")
 }

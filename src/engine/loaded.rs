@@ -143,6 +143,22 @@ impl LoadedModel {
         }
     }
 
+    /// The text of some tokens, special ones included; empty without a tokenizer.
+    #[must_use]
+    pub fn text(&self, ids: &[u32]) -> String {
+        let Some(tokenizer) = &self.tokenizer else {
+            return String::new();
+        };
+        let mut detokenizer = tokenizer.detokenizer();
+        // A token whose text cannot be told has none here; the answer itself reports the error.
+        let mut text: String = ids
+            .iter()
+            .map(|id| detokenizer.push(*id).unwrap_or_default())
+            .collect();
+        text.push_str(&detokenizer.finish().unwrap_or_default());
+        text
+    }
+
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, EngineError> {
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| {
             EngineError::Request(format!(

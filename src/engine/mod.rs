@@ -2,15 +2,16 @@
 //!
 //! [`Engine`] is a cheap handle: requests go in, timestamped events come out. The thread decodes
 //! all running requests together, lets new ones join at any step, and drops one whose reader has
-//! gone within a step. What shares a batch, and whether a prompt's beginning was computed before,
+//! gone within a step. Requests with the same history compute it once. What shares a batch, and whether a prompt's beginning was computed before,
 //! changes no bit of an answer. The engine does not know scenarios, HTTP or tests.
 
 mod answer;
+mod counters;
 mod events;
 mod loaded;
 mod options;
 mod prefix_cache;
-mod request;
+mod running;
 mod scheduler;
 mod threads;
 mod writer;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use counters::Counting;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use counters::Counters;
 pub use events::Events;
 pub use loaded::LoadedModel;
 pub use options::EngineOptions;
@@ -77,6 +80,7 @@ struct Job {
 pub struct Engine {
     jobs: mpsc::UnboundedSender<Job>,
     model: Arc<LoadedModel>,
+    counting: Counting,
 }
 
 impl Engine {
@@ -115,6 +119,12 @@ impl Engine {
         Events::new(receiver)
     }
 
+    /// What it has computed since it was loaded.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counting.totals()
+    }
+
     /// The model behind this engine.
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
@@ -129,6 +139,8 @@ fn start<B: Backend>(
 ) -> Result<Engine, EngineError> {
     let (jobs, queue) = mpsc::unbounded_channel();
     let (loaded, model) = std::sync::mpsc::channel();
+    let counting = Counting::default();
+    let counted = counting.clone();
     let body = move || {
         let load = || -> Result<_, EngineError> {
             let (files, backend, options) = prepare()?;
@@ -140,7 +152,7 @@ fn start<B: Backend>(
             Ok((decoder, model, options)) => {
                 // The receiver waits right below; it cannot be gone.
                 let _ = loaded.send(Ok(Arc::clone(&model)));
-                scheduler::run(&decoder, &model, &options, queue);
+                scheduler::run(&decoder, &model, &options, counted, queue);
             }
             Err(error) => {
                 let _ = loaded.send(Err(error));
@@ -153,5 +165,9 @@ fn start<B: Backend>(
         .map_err(|error| BackendError(format!("cannot start the engine's thread: {error}")))?;
     threads::remember(thread);
     let model = model.recv().map_err(|_| EngineError::Stopped)??;
-    Ok(Engine { jobs, model })
+    Ok(Engine {
+        jobs,
+        model,
+        counting,
+    })
 }

@@ -1,9 +1,9 @@
 //! The engine's loop: which requests take part in the next pass over the weights.
 //!
 //! Every step feeds one token of each decoding request and a chunk of the prompts that are not
-//! complete yet, in the order of arrival. Requests join and leave between steps. A prompt that
-//! begins like the one of an earlier request takes the common part over from it, and waits for
-//! it meanwhile.
+//! complete yet, in the order of arrival. Requests join and leave between steps. Requests with
+//! one history share its sequence. A prompt that begins like the one of an earlier request takes
+//! the common part over from it, and waits for it meanwhile.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::counters::{Counters, Counting};
 use super::prefix_cache::PrefixCache;
-use super::request::{Progress, Running};
+use super::running::Running;
 use super::writer::{Sampled, Writer};
 use super::{EngineError, EngineOptions, Job, LoadedModel};
 use crate::backend::{Backend, BackendError};
-use crate::model::{Decoder, ModelError};
+use crate::model::Decoder;
 
 /// How long to sleep when every reader is slower than the model.
 const FULL_READERS: Duration = Duration::from_millis(1);
@@ -26,6 +27,7 @@ pub(super) fn run<B: Backend>(
     decoder: &Decoder<B>,
     model: &LoadedModel,
     options: &EngineOptions,
+    counting: Counting,
     mut queue: UnboundedReceiver<Job>,
 ) {
     let known = PrefixCache::new(options.prefix_cache_bytes, decoder.kv_bytes_per_position());
@@ -34,6 +36,7 @@ pub(super) fn run<B: Backend>(
         model,
         options,
         known,
+        counting,
         running: Vec::new(),
     };
     while scheduler.admit(&mut queue) {
@@ -47,6 +50,7 @@ struct Scheduler<'a, B: Backend> {
     model: &'a LoadedModel,
     options: &'a EngineOptions,
     known: PrefixCache<B>,
+    counting: Counting,
     /// In the order of arrival.
     running: Vec<Running<'a, B>>,
 }
@@ -55,7 +59,8 @@ impl<'a, B: Backend> Scheduler<'a, B> {
     /// Takes requests from the queue while there is room; waits for one if nothing runs. False
     /// if there is nothing left to do.
     fn admit(&mut self, queue: &mut UnboundedReceiver<Job>) -> bool {
-        while self.running.len() < self.options.max_batch.max(1) {
+        let mut requests: usize = self.running.iter().map(|r| r.writers.len()).sum();
+        while requests < self.options.max_batch.max(1) {
             let job = if self.running.is_empty() {
                 queue.blocking_recv().ok_or(TryRecvError::Disconnected)
             } else {
@@ -63,8 +68,12 @@ impl<'a, B: Backend> Scheduler<'a, B> {
             };
             match job {
                 Ok(job) => {
-                    let started = Running::start(job, self.model, self.decoder, &mut self.known);
-                    self.running.extend(started);
+                    let events = job.events.clone();
+                    match self.begin(job) {
+                        Ok(()) => requests += 1,
+                        // A reader that has gone does not want the error either.
+                        Err(error) => drop(events.try_send(Err(error))),
+                    }
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return !self.running.is_empty(),
@@ -73,21 +82,39 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         true
     }
 
+    /// Tokenizes the prompt, tells the reader that the request has begun, and gives it a place:
+    /// with the requests that have the same history, if there are any.
+    fn begin(&mut self, job: Job) -> Result<(), EngineError> {
+        self.model.check_ids(&job.request.sampling)?;
+        let tokens = self.model.tokenize(&job.request.prompt)?;
+        match self.running.iter_mut().find(|r| r.tokens() == tokens) {
+            Some(same) => same.join(job, self.model),
+            None => {
+                let known = &mut self.known;
+                let running = Running::start(tokens, job, self.model, self.decoder, known)?;
+                self.running.push(running);
+            }
+        }
+        Ok(())
+    }
+
     /// Ends the requests whose readers have gone. What they computed stays of use.
     fn drop_abandoned(&mut self) {
         let (decoder, known) = (self.decoder, &mut self.known);
-        self.running.retain(|request| {
-            let abandoned = request.writer.is_abandoned();
-            if abandoned {
+        self.running.retain_mut(|running| {
+            running.writers.retain(|writer| !writer.is_abandoned());
+            let wanted = !running.writers.is_empty();
+            if !wanted {
                 // Nobody is left to be told of a failure.
-                let _ = request.keep(decoder, known);
+                let _ = running.keep(decoder, known);
             }
-            !abandoned
+            wanted
         });
     }
 
     /// One pass over the weights.
     fn step(&mut self) {
+        self.part_from_slow_readers();
         let held = self.share_prompts();
         let parts = self.parts(&held);
         if parts.iter().all(|part| *part == 0) {
@@ -98,9 +125,8 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         }
         if parts.iter().any(|part| *part > 1) {
             // A prompt takes long, and no token that is ready waits for it.
-            self.running
-                .iter_mut()
-                .for_each(|request| request.writer.tell());
+            let writers = self.running.iter_mut().flat_map(|r| &mut r.writers);
+            writers.for_each(Writer::tell);
         }
 
         let taking_part = self
@@ -109,17 +135,25 @@ impl<'a, B: Backend> Scheduler<'a, B> {
             .zip(&parts)
             .filter(|(_, part)| **part > 0);
         let mut feeds: Vec<_> = taking_part
-            .map(|(request, part)| request.feed(*part))
+            .map(|(running, part)| running.feed(*part))
             .collect();
         match self.decoder.feed(&mut feeds) {
             Ok(logits) => self.advance(logits, &parts),
             Err(error) => {
                 // Nobody can say how far each sequence came, so all of the batch end here.
                 let problem = error.to_string();
-                for mut request in self.running.drain(..) {
-                    let error = ModelError::Backend(BackendError(problem.clone()));
-                    request.writer.fail(error.into());
+                for mut writer in self.running.drain(..).flat_map(|r| r.writers) {
+                    writer.fail(BackendError(problem.clone()).into());
                 }
+            }
+        }
+    }
+
+    /// Makes a slow reader wait for nobody's sake but its own.
+    fn part_from_slow_readers(&mut self) {
+        for index in (0..self.running.len()).rev() {
+            if let Some(slow) = self.running[index].part_from_slow_readers(self.decoder) {
+                self.running.insert(index + 1, slow);
             }
         }
     }
@@ -131,13 +165,13 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         let mut held = vec![false; self.running.len()];
         for index in 0..self.running.len() {
             let (earlier, rest) = self.running.split_at_mut(index);
-            let Some(request) = rest.first_mut().filter(|request| request.waiting() > 1) else {
+            let Some(request) = rest.first_mut().filter(|running| running.waiting() > 1) else {
                 continue;
             };
             let shares = earlier.iter().zip(&held).map(|(other, other_is_held)| {
                 let shared = request.shared_with(other);
                 let computed = shared.min(other.position());
-                let goes_on = !other_is_held && other.writer.has_room();
+                let goes_on = !other_is_held && other.has_room();
                 (if goes_on { shared } else { computed }, computed, other)
             });
             let best = shares.max_by_key(|(promised, computed, _)| (*promised, *computed));
@@ -163,7 +197,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         let requests = self.running.iter().zip(held);
         requests
             .map(|(request, held)| {
-                if *held || !request.writer.has_room() {
+                if *held || !request.has_room() {
                     return 0;
                 }
                 match request.waiting() {
@@ -181,24 +215,45 @@ impl<'a, B: Backend> Scheduler<'a, B> {
     /// Samples the next tokens of the requests whose last one has been fed, and ends those that
     /// are complete.
     fn advance(&mut self, mut logits: Vec<f32>, parts: &[usize]) {
-        let model = self.model;
         let complete: Vec<bool> = self
             .running
             .iter()
             .zip(parts)
-            .map(|(request, part)| *part > 0 && request.waiting() == 0)
+            .map(|(running, part)| *part > 0 && running.waiting() == 0)
             .collect();
-        let writers = self.running.iter_mut().zip(&complete);
-        let rows: Vec<Mutex<Row<'_, 'a>>> = writers
-            .filter(|(_, complete)| **complete)
-            .zip(logits.chunks_exact_mut(self.decoder.vocab_size()))
-            .map(|((request, _), logits)| {
-                Mutex::new(Row {
-                    writer: &mut request.writer,
-                    logits,
-                    sampled: None,
-                })
-            })
+        let sampled = self.sample(&mut logits, &complete);
+        // Before anybody hears of the tokens.
+        self.counting.add(Counters {
+            passes: 1,
+            computed_tokens: parts.iter().sum::<usize>() as u64,
+            sampled_tokens: sampled.len() as u64,
+        });
+        let mut sampled = sampled.into_iter();
+        let (decoder, known) = (self.decoder, &mut self.known);
+        let before = std::mem::take(&mut self.running).into_iter().zip(complete);
+        for (running, complete) in before {
+            if complete {
+                let sampled = sampled.by_ref().take(running.writers.len());
+                self.running
+                    .extend(running.advance(sampled, decoder, known));
+            } else {
+                self.running.push(running);
+            }
+        }
+    }
+
+    /// What each writer of the complete sequences draws from the logits behind its sequence.
+    fn sample(
+        &mut self,
+        logits: &mut [f32],
+        complete: &[bool],
+    ) -> Vec<Result<Sampled, EngineError>> {
+        let model = self.model;
+        let complete = self.running.iter_mut().zip(complete).filter(|(_, c)| **c);
+        let rows = complete.zip(logits.chunks_exact_mut(self.decoder.vocab_size()));
+        let rows: Vec<Mutex<Row<'_, 'a>>> = rows
+            .flat_map(|((running, _), logits)| Row::of(&mut running.writers, logits))
+            .map(Mutex::new)
             .collect();
         self.decoder.for_each(rows.len(), |index| {
             // Each index comes once, so a row is never locked twice.
@@ -206,37 +261,46 @@ impl<'a, B: Backend> Scheduler<'a, B> {
                 row.sample(model);
             }
         });
-        let sampled: Vec<_> = rows
-            .into_iter()
+        rows.into_iter()
             .filter_map(|row| row.into_inner().ok()?.sampled)
-            .collect();
-
-        let mut sampled = sampled.into_iter();
-        let mut complete = complete.into_iter();
-        let (decoder, known) = (self.decoder, &mut self.known);
-        self.running.retain_mut(|request| {
-            match complete
-                .next()
-                .unwrap_or(false)
-                .then(|| sampled.next())
-                .flatten()
-            {
-                Some(sampled) => request.advance(sampled, decoder, known) == Progress::Goes,
-                None => true,
-            }
-        });
+            .collect()
     }
 }
 
 /// The logits of one request, and what becomes of them.
 struct Row<'w, 'a> {
     writer: &'w mut Writer<'a>,
-    logits: &'w mut [f32],
+    logits: Logits<'w>,
     sampled: Option<Result<Sampled, EngineError>>,
 }
 
-impl Row<'_, '_> {
+/// Sampling changes the logits, so several who share them need copies.
+enum Logits<'w> {
+    Own(&'w mut [f32]),
+    Shared(&'w [f32]),
+}
+
+impl<'w, 'a> Row<'w, 'a> {
+    fn of(writers: &'w mut [Writer<'a>], logits: &'w mut [f32]) -> Vec<Self> {
+        let row = |writer, logits| Self {
+            writer,
+            logits,
+            sampled: None,
+        };
+        match writers {
+            [writer] => vec![row(writer, Logits::Own(logits))],
+            _ => {
+                let logits = &*logits;
+                let writers = writers.iter_mut();
+                writers.map(|w| row(w, Logits::Shared(logits))).collect()
+            }
+        }
+    }
+
     fn sample(&mut self, model: &LoadedModel) {
-        self.sampled = Some(self.writer.sample(self.logits, model));
+        self.sampled = Some(match &mut self.logits {
+            Logits::Own(logits) => self.writer.sample(logits, model),
+            Logits::Shared(logits) => self.writer.sample(&mut logits.to_vec(), model),
+        });
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::events::Batch;
-use super::{EngineError, LoadedModel};
-use crate::generation::{Event, EventKind, FinishReason, GenerateRequest, SamplingParams, Usage};
+use super::{EngineError, Job, LoadedModel};
+use crate::generation::{Event, EventKind, FinishReason, SamplingParams, Usage};
 use crate::sampling::{Sampler, Sequence};
 
 /// Batches that one step may hand over: what was held before a long step, and an error behind what
@@ -49,13 +49,12 @@ pub(super) struct Sampled {
 
 impl<'a> Writer<'a> {
     /// A writer that has told its reader that the request has begun.
-    pub(super) fn start(
-        request: GenerateRequest,
-        prompt: &[u32],
-        events: mpsc::Sender<Batch>,
-        received: Instant,
-        model: &'a LoadedModel,
-    ) -> Self {
+    pub(super) fn start(job: Job, prompt: &[u32], model: &'a LoadedModel) -> Self {
+        let Job {
+            request,
+            received,
+            events,
+        } = job;
         let sampling = request.sampling;
         let usage = Usage {
             input_tokens: prompt.len(),

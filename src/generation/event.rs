@@ -83,6 +83,41 @@ impl Usage {
     }
 }
 
+/// Where a piece of text belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The answer.
+    Content,
+    /// What was thought before it.
+    Reasoning,
+    /// The arguments of a tool call, as the model writes them.
+    ToolCall,
+}
+
+/// Text whose tokens are not known. It may hold many tokens, or a part of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextPiece {
+    /// Where it belongs.
+    pub channel: Channel,
+    /// The text, never empty.
+    pub text: String,
+    /// Log-probabilities of its tokens, where the target gives them; then it has as many tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<f32>,
+}
+
+/// A request that was sent again, because the first try met trouble on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// What went wrong, for a person.
+    pub reason: String,
+    /// Milliseconds that were waited before the next try.
+    pub waited_ms: u64,
+}
+
 /// A fact about a running generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -108,8 +143,14 @@ pub enum EventKind {
         /// Text that became certain with this token.
         text: String,
     },
+    /// Text from a target that does not say which tokens it was made of. A generation has either
+    /// these or `Delta`s.
+    Text(TextPiece),
     /// A complete tool call was read from the output.
     ToolCall(ToolCall),
+    /// The target was not ready, and the request was sent again. Comes before everything else;
+    /// times count from the last sending.
+    Retried(Retry),
     /// The generation is over; nothing follows.
     Finished {
         /// Why it ended.

@@ -12,7 +12,7 @@ mod semantics;
 mod template;
 mod transcript;
 
-pub use event::{Event, EventKind, FinishReason, Token, Usage};
+pub use event::{Channel, Event, EventKind, FinishReason, Retry, TextPiece, Token, Usage};
 pub use message::{Message, Role, ToolCall, ToolSpec};
 pub use request::{GenerateRequest, Prompt};
 pub use sampling::{
@@ -23,4 +23,4 @@ pub use semantics::{
     Window,
 };
 pub use template::TemplateVariables;
-pub use transcript::{Conversation, Exchange, ToolResult, Transcript, TranscriptError};
+pub use transcript::{Conversation, Exchange, Piece, ToolResult, Transcript, TranscriptError};

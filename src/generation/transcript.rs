@@ -7,7 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Event, EventKind, FinishReason, Message, Role, Token, ToolCall, Usage};
+use super::{
+    Channel, Event, EventKind, FinishReason, Message, Retry, Role, TextPiece, Token, ToolCall,
+    Usage,
+};
 
 /// One generation from request to finish.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +22,11 @@ pub struct Transcript {
     pub token_at_us: Vec<u64>,
     /// Bytes of `text` that were certain after each token, one entry per token.
     pub text_ends: Vec<usize>,
-    /// The visible text, tool calls included as the model wrote them.
+    /// Text that came without token ids, in order; then there are no `tokens`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Piece>,
+    /// The visible text, tool calls included as the model wrote them. Of pieces, the content
+    /// alone.
     pub text: String,
     /// What the assistant said apart from its tool calls, where that differs from the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +39,19 @@ pub struct Transcript {
     pub usage: Usage,
     /// Microseconds from the request to its last event.
     pub e2e_us: u64,
+    /// How often the request was sent again before it was answered, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<Retry>,
+}
+
+/// Text without token ids, and when it came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// Microseconds from the request to this piece.
+    pub at_us: u64,
+    /// The text.
+    pub of: TextPiece,
 }
 
 /// A stream of events that is not a complete generation.
@@ -40,7 +60,7 @@ pub enum TranscriptError {
     /// The stream ended before its finish event.
     #[error("the stream ended after {tokens} tokens without saying why")]
     Unfinished {
-        /// Tokens seen until then.
+        /// Tokens, or pieces of text, seen until then.
         tokens: usize,
     },
     /// Something followed the finish event.
@@ -60,6 +80,8 @@ impl Transcript {
         let mut text = String::new();
         let mut tool_calls = Vec::new();
         let mut content = None;
+        let mut pieces = Vec::new();
+        let mut retries = Vec::new();
         let mut finished: Option<(FinishReason, Usage, u64)> = None;
         for event in events {
             if finished.is_some() {
@@ -73,7 +95,17 @@ impl Transcript {
                     text.push_str(&delta);
                     text_ends.push(text.len());
                 }
+                EventKind::Text(piece) => {
+                    if piece.channel == Channel::Content {
+                        text.push_str(&piece.text);
+                    }
+                    pieces.push(Piece {
+                        at_us: micros(event.at),
+                        of: piece,
+                    });
+                }
                 EventKind::ToolCall(call) => tool_calls.push(call),
+                EventKind::Retried(retry) => retries.push(retry),
                 EventKind::Finished {
                     reason,
                     text: rest,
@@ -87,19 +119,36 @@ impl Transcript {
             }
         }
         let (finish_reason, usage, e2e_us) = finished.ok_or(TranscriptError::Unfinished {
-            tokens: tokens.len(),
+            tokens: tokens.len().max(pieces.len()),
         })?;
         Ok(Self {
             tokens,
             token_at_us,
             text_ends,
+            pieces,
             text,
             content,
             tool_calls,
             finish_reason,
             usage,
             e2e_us,
+            retries,
         })
+    }
+
+    /// Whether the token ids of everything that was generated are known.
+    #[must_use]
+    pub fn has_token_ids(&self) -> bool {
+        self.pieces.is_empty() && (!self.tokens.is_empty() || self.usage.output_tokens == 0)
+    }
+
+    /// Generated tokens: those that were seen, or as many as the target says.
+    #[must_use]
+    pub fn output_tokens(&self) -> usize {
+        match self.tokens.len() {
+            0 => self.usage.output_tokens,
+            seen => seen,
+        }
     }
 
     /// The answer as a message of the conversation.
@@ -188,7 +237,7 @@ impl Conversation {
     pub fn output_tokens(&self) -> usize {
         self.exchanges
             .iter()
-            .map(|exchange| exchange.transcript.tokens.len())
+            .map(|exchange| exchange.transcript.output_tokens())
             .sum()
     }
 }

@@ -244,7 +244,10 @@ impl Running {
         match event.kind {
             EventKind::Delta { .. } => self.tokens.push(self.submitted + event.at),
             EventKind::Finished { .. } => self.receiver = None,
-            EventKind::Started { .. } | EventKind::ToolCall(_) => {}
+            EventKind::Started { .. }
+            | EventKind::Text(_)
+            | EventKind::ToolCall(_)
+            | EventKind::Retried(_) => {}
         }
         Ok(())
     }

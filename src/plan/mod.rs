@@ -15,6 +15,7 @@ pub use discover::discover;
 pub use filter::Filter;
 pub use overrides::Overrides;
 
+pub use crate::endpoint::Endpoint;
 pub use crate::scenario::{Limits, MockTools, ModelName, Script};
 
 use crate::assertion::{Assertion, AssertionSpec};
@@ -29,7 +30,7 @@ pub struct PlanError(pub String);
 /// One conversation to run and judge, perhaps with its control.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// `<scenario>/<test>`, unique in the plan.
+    /// `<scenario>/<test>`, and `@<target>` if there are several; unique in the plan.
     pub id: String,
     /// Path of the scenario file as given.
     pub scenario: String,
@@ -43,6 +44,8 @@ pub struct Case {
     pub tags: Vec<String>,
     /// The model that answers.
     pub model: ModelName,
+    /// Who answers.
+    pub target: Endpoint,
     /// What is said.
     pub script: Script,
     /// What the tools answer.
@@ -59,6 +62,33 @@ pub struct Case {
     pub assertions: Vec<Assertion>,
     /// The same as written, for records.
     pub specs: Vec<AssertionSpec>,
+}
+
+/// Who answers a case: a key that is the same for cases that one target can answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Answerer {
+    /// The engine with this model, by its resolved name.
+    Engine(String),
+    /// A server.
+    Server(Endpoint),
+}
+
+impl Case {
+    /// Who answers it.
+    #[must_use]
+    pub fn answerer(&self) -> Answerer {
+        match &self.target {
+            Endpoint::Engine => Answerer::Engine(self.model.resolved.clone()),
+            server => Answerer::Server(server.clone()),
+        }
+    }
+}
+
+/// The scenario and the test of a case's id, the target apart.
+#[must_use]
+pub fn scenario_and_test(id: &str) -> (&str, &str) {
+    let (scenario, test) = id.split_once('/').unwrap_or((id, "case"));
+    (scenario, test.split('@').next().unwrap_or(test))
 }
 
 /// A control, with its sampling parameters resolved.
@@ -86,13 +116,23 @@ pub fn expand(
     for scenario in scenarios {
         for test in &scenario.tests {
             let case = case(scenario, test, overrides, environment)?;
-            if !ids.insert(case.id.clone()) {
-                return Err(PlanError(format!(
-                    "{}:{}: the case '{}' exists in another file of the same name",
-                    case.scenario, case.line, case.id
-                )));
+            for (name, target) in overrides.endpoints(&scenario.target)? {
+                let id = match name {
+                    Some(name) => format!("{}@{name}", case.id),
+                    None => case.id.clone(),
+                };
+                if !ids.insert(id.clone()) {
+                    return Err(PlanError(format!(
+                        "{}:{}: the case '{id}' exists in another file of the same name",
+                        case.scenario, case.line
+                    )));
+                }
+                cases.push(Case {
+                    id,
+                    target,
+                    ..case.clone()
+                });
             }
-            cases.push(case);
         }
     }
     Ok(cases)
@@ -136,6 +176,7 @@ fn case(
             },
             None => scenario.model.clone(),
         },
+        target: Endpoint::Engine,
         script: test.script.clone(),
         tools: scenario.tools.clone(),
         template: test.template.overlaid(&overrides.template),

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::PlanError;
+use crate::endpoint::{Endpoint, TargetWire};
 use crate::generation::{SamplingSettings, TemplateVariables};
 use crate::scenario::LimitsWire;
 use crate::yaml::nearest;
@@ -13,6 +14,11 @@ use crate::yaml::nearest;
 pub struct Overrides {
     /// The model of every scenario.
     pub model: Option<String>,
+    /// Laid over every scenario's target.
+    pub target: Option<TargetWire>,
+    /// Who answers instead of every scenario's target: each of them, if there are several.
+    #[serde(skip)]
+    pub targets: Vec<TargetWire>,
     /// Laid over every test's sampling.
     pub sampling: SamplingSettings,
     /// Laid over every test's limits.
@@ -22,6 +28,39 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// Who answers the cases of a scenario that has this target, with a name for each if there
+    /// are several.
+    ///
+    /// # Errors
+    /// If one is not valid with what is laid over it.
+    pub(super) fn endpoints(
+        &self,
+        written: &TargetWire,
+    ) -> Result<Vec<(Option<String>, Endpoint)>, PlanError> {
+        let bases = match self.targets.as_slice() {
+            [] => std::slice::from_ref(written),
+            targets => targets,
+        };
+        let mut endpoints: Vec<(Option<String>, Endpoint)> = Vec::new();
+        for base in bases {
+            let wire = match &self.target {
+                Some(over) => base.overlaid(over),
+                None => base.clone(),
+            };
+            let endpoint = wire.resolve().map_err(PlanError)?;
+            let before = endpoints
+                .iter()
+                .filter(|(_, other)| other.kind() == endpoint.kind());
+            let name = match before.count() {
+                0 => endpoint.kind().to_owned(),
+                earlier => format!("{}-{}", endpoint.kind(), earlier + 1),
+            };
+            let name = Some(name).filter(|_| bases.len() > 1);
+            endpoints.push((name, endpoint));
+        }
+        Ok(endpoints)
+    }
+
     /// Reads the values of all `--set` flags; later ones win.
     ///
     /// # Errors
@@ -31,6 +70,11 @@ impl Overrides {
             let one = parse_one(flag)?;
             Ok(Self {
                 model: one.model.or(sum.model),
+                target: match (sum.target, one.target) {
+                    (Some(sum), Some(one)) => Some(sum.overlaid(&one)),
+                    (sum, one) => one.or(sum),
+                },
+                targets: Vec::new(),
                 sampling: sum.sampling.overlaid(&one.sampling),
                 limits: sum.limits.overlaid(&one.limits),
                 template: sum.template.overlaid(&one.template),
@@ -101,7 +145,7 @@ mod tests {
     #[rstest]
     #[case("sampling.repetition_penality=1", "did you mean 'repetition_penalty'?")]
     #[case("smapling.seed=1", "did you mean 'sampling'?")]
-    #[case("seed=1", "known are model, sampling, limits, template")]
+    #[case("seed=1", "known are model, target, sampling, limits, template")]
     #[case("sampling.seed", "write it as key=value")]
     #[case("sampling.seed=abc", "--set sampling.seed=abc: ")]
     #[case("template.messages=[]", "the template variable 'messages'")]

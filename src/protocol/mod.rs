@@ -1,9 +1,15 @@
 //! Wire types of other programs, read once and lowered into the vocabulary of `generation`.
 //!
-//! Knows OpenAI's form of messages and tools. Does not know files, HTTP, or who generates.
+//! Knows OpenAI's and Anthropic's requests and answers, and in [`client`] those that a client
+//! sends and reads. Does not know files, HTTP, or who generates.
 
+pub mod anthropic;
+pub mod client;
 mod fields;
-mod openai;
+pub mod openai;
+mod sampling;
+mod tokens;
 
-pub use fields::WireError;
+pub use fields::{UnknownField, WireError};
 pub use openai::{Chat, read_chat};
+pub use tokens::{Finish, Loopwatch, Started, TokenText};

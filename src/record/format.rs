@@ -67,7 +67,7 @@ pub struct ModelProvenance {
     pub name: String,
     /// One line: architecture, parameters, quantisation.
     pub description: String,
-    /// SHA-256 over the weights, hexadecimal.
+    /// SHA-256 over the weights, hexadecimal; empty where they are a server's.
     pub weights_sha256: String,
 }
 
@@ -102,6 +102,9 @@ pub struct CaseRecord {
     pub why: String,
     /// The model's name.
     pub model: String,
+    /// Who answered, such as `openai:http://127.0.0.1:8080/v1`; nothing for this process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Variables that the chat template was given.
     #[serde(default, skip_serializing_if = "TemplateVariables::is_empty")]
     pub template: TemplateVariables,

@@ -399,6 +399,7 @@ mod tests {
             description: "größe 気 🙂\nsecond line".to_owned(),
             why: String::new(),
             model: "builtin:readme".to_owned(),
+            target: None,
             template: Default::default(),
             assertions: Vec::new(),
             verdict: CaseVerdict::Passed,

@@ -60,6 +60,8 @@ pub(super) fn generation(
         tool_calls: Vec::new(),
         finish_reason,
         e2e_us: at,
+        pieces: Vec::new(),
+        retries: Vec::new(),
     }
 }
 
@@ -239,6 +241,7 @@ fn case(
         description: description.to_owned(),
         why: why.to_owned(),
         model: "builtin:readme".to_owned(),
+        target: None,
         template: Default::default(),
         assertions: Vec::new(),
         verdict,

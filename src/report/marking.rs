@@ -280,6 +280,8 @@ mod tests {
             finish_reason: FinishReason::Length,
             usage: Usage::default(),
             e2e_us: 0,
+            pieces: Vec::new(),
+            retries: Vec::new(),
         }
     }
 

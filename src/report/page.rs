@@ -193,7 +193,10 @@ fn facts(record: &Record) -> Vec<Fact> {
     ];
     for model in models {
         let sha: String = model.weights_sha256.chars().take(12).collect();
-        let detail = format!("{}, weights sha256 {sha}…", model.description);
+        let detail = match sha.as_str() {
+            "" => model.description.clone(),
+            sha => format!("{}, weights sha256 {sha}…", model.description),
+        };
         facts.push(fact("Model", model.name.clone(), detail));
     }
     for (name, settings, detail) in [

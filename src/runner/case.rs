@@ -5,9 +5,9 @@ use super::judging::{control_held, judge_run, verdict};
 use super::reference::{SnapshotIdentity, compare_or_pend};
 use super::slots::{Slots, wants_no_company};
 use super::{RunContext, RunEvent};
-use crate::assertion::{Check, CheckStatus};
+use crate::assertion::{Check, CheckStatus, unjudgeable};
 use crate::generation::SamplingParams;
-use crate::plan::Case;
+use crate::plan::{Case, Endpoint};
 use crate::record::{CaseRecord, ControlRecord, RunRecord};
 use crate::snapshot::Comparison;
 
@@ -55,6 +55,10 @@ impl Session<'_> {
             description: case.description.clone(),
             why: case.why.clone(),
             model: case.model.written.clone(),
+            target: match &case.target {
+                Endpoint::Engine => None,
+                server => Some(server.to_string()),
+            },
             template: case.template.clone(),
             assertions: case.specs.clone(),
             verdict: verdict(&run, control.as_ref()),
@@ -67,8 +71,8 @@ impl Session<'_> {
     /// is not reviewed, it only has to fail.
     async fn run_once(&self, sampling: &SamplingParams, control: bool) -> Option<RunRecord> {
         let (case, context) = (self.case, self.context);
-        let Some(target) = context.targets.get(&case.model.resolved) else {
-            let error = format!("no target for {}", case.model.resolved);
+        let Some(target) = context.targets.get(&case.answerer()) else {
+            let error = format!("no target {} with {}", case.target, case.model.resolved);
             return Some(failed_run(sampling, error));
         };
         let _slot = self.slots.take(wants_no_company(case)).await?;
@@ -98,6 +102,9 @@ impl Session<'_> {
             judgement: Default::default(),
             error,
         };
+        if run.error.is_none() {
+            run.error = unjudgeable(&run.conversation, &case.assertions);
+        }
         let pend = !control && run.error.is_none() && context.write_pending;
         let snapshot = match look_up(case, &run, context, pend) {
             Ok(comparison) => Some(comparison),

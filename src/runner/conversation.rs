@@ -127,7 +127,10 @@ impl Talk<'_> {
             .collect();
         last.tool_results
             .iter()
-            .map(|result| Message::text(Role::Tool, &result.content))
+            .map(|result| Message {
+                tool_call_id: result.call.id.clone(),
+                ..Message::text(Role::Tool, &result.content)
+            })
             .collect()
     }
 
@@ -178,14 +181,18 @@ impl Talk<'_> {
                 next = timeout_at(self.deadline, stream.next()) => next,
             };
             match next {
-                Ok(Some(Ok(event))) => {
+                // A reader that was held up finds events that came too late.
+                Ok(Some(Ok(event))) if started + event.at <= self.deadline => {
                     match &event.kind {
                         EventKind::Started { input_tokens } => usage.input_tokens = *input_tokens,
                         EventKind::Delta { .. } => {
                             usage.output_tokens += 1;
                             on_token();
                         }
-                        EventKind::ToolCall(_) | EventKind::Finished { .. } => {}
+                        EventKind::Text(_) => on_token(),
+                        EventKind::ToolCall(_)
+                        | EventKind::Retried(_)
+                        | EventKind::Finished { .. } => {}
                     }
                     events.push(event);
                 }
@@ -194,7 +201,7 @@ impl Talk<'_> {
                     return (events, Err(Ending::Error(error.to_string())));
                 }
                 Ok(None) => return (events, Ok(())),
-                Err(_) => {
+                Ok(Some(Ok(_))) | Err(_) => {
                     events.push(cut(started.elapsed(), usage));
                     let limit = self.case.limits.time_limit;
                     return (

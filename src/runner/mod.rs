@@ -25,13 +25,13 @@ pub use reference::{RecordedComparisons, compare_snapshots};
 use case::Session;
 use slots::Slots;
 
-use crate::plan::Case;
+use crate::plan::{Answerer, Case};
 use crate::record::{CaseRecord, CaseVerdict, RecordError, RecordWriter, Summary};
 use crate::snapshot::SnapshotStore;
 use crate::target::Target;
 
-/// The targets of a run, by the resolved model name of their cases.
-pub type Targets = BTreeMap<String, Arc<dyn Target>>;
+/// The targets of a run, by who answers their cases.
+pub type Targets = BTreeMap<Answerer, Arc<dyn Target>>;
 
 /// What happens during a run.
 #[derive(Debug)]
@@ -126,12 +126,12 @@ pub async fn run(
     Ok(summary)
 }
 
-/// The numbers of the cases, by model in the order in which the plan names them first; those that
+/// The numbers of the cases, by who answers in the order in which the plan names them first; those that
 /// want no company last.
 fn by_model(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut groups: IndexMap<&str, Vec<usize>> = IndexMap::new();
+    let mut groups: IndexMap<Answerer, Vec<usize>> = IndexMap::new();
     for (index, case) in cases.iter().enumerate() {
-        groups.entry(&case.model.resolved).or_default().push(index);
+        groups.entry(case.answerer()).or_default().push(index);
     }
     let sorted = groups.into_values().map(|mut group| {
         group.sort_by_key(|index| slots::wants_no_company(&cases[*index]));

@@ -1,6 +1,7 @@
 //! Finds the reviewed snapshot of a case, compares, and leaves a pending one where they differ.
 
 use crate::generation::{Conversation, SamplingParams};
+use crate::plan::scenario_and_test;
 use crate::record::{CaseRecord, RunRecord};
 use crate::snapshot::{
     Comparison, Snapshot, SnapshotError, SnapshotInfo, SnapshotKey, SnapshotStore, compare,
@@ -22,7 +23,8 @@ pub(super) struct SnapshotIdentity<'a> {
 
 impl SnapshotIdentity<'_> {
     fn key(&self) -> SnapshotKey {
-        let (scenario, test) = self.id.split_once('/').unwrap_or((self.id, "case"));
+        // Every target is held to one reference.
+        let (scenario, test) = scenario_and_test(self.id);
         SnapshotKey {
             scenario: scenario.to_owned(),
             test: test.to_owned(),
@@ -34,7 +36,7 @@ impl SnapshotIdentity<'_> {
         SnapshotInfo {
             source: self.scenario.to_owned(),
             description: Some(self.why.trim().to_owned()),
-            expression: self.id.to_owned(),
+            expression: self.id.split('@').next().unwrap_or(self.id).to_owned(),
             model: self.model.to_owned(),
             sampling: self.sampling.as_settings(),
         }

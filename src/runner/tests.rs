@@ -111,10 +111,7 @@ fn run_all(jobs: usize, stop_after: usize) -> (BTreeMap<String, usize>, Vec<Stri
     let mut targets = Targets::new();
     for (case, name) in [(&cases[0], "a"), (&cases[4], "b")] {
         let crowd = Arc::clone(&crowd);
-        targets.insert(
-            case.model.resolved.clone(),
-            Arc::new(Counting { name, crowd }),
-        );
+        targets.insert(case.answerer(), Arc::new(Counting { name, crowd }));
     }
     let snapshots = SnapshotStore::new(folder.path());
     let (stop, interrupted) = watch::channel(false);

@@ -10,6 +10,7 @@ use super::tools::lower_tools;
 use super::wire::{ControlWire, LimitsWire, ScenarioWire, TestWire};
 use super::{Control, DEFAULT_MODEL, ModelName, Scenario, Script, Test};
 use crate::assertion::{Assertion, AssertionSpec, SpecError};
+use crate::endpoint::TargetWire;
 use crate::generation::{Message, Role, SamplingSettings};
 use crate::yaml::{Source, YamlError, remedy};
 
@@ -42,6 +43,16 @@ pub(super) fn lower(source: Source<'_>, file: ScenarioWire) -> Result<Scenario, 
         }
         tests.push(lower_test(&source, &file, test)?);
     }
+    let target = match file.target {
+        None => TargetWire::default(),
+        Some(target) => {
+            target
+                .value
+                .resolve()
+                .map_err(|problem| source.error(&target.referenced, problem))?;
+            target.value
+        }
+    };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     Ok(Scenario {
         path: path.display().to_string(),
@@ -50,6 +61,7 @@ pub(super) fn lower(source: Source<'_>, file: ScenarioWire) -> Result<Scenario, 
         why: file.why.value.trim().to_owned(),
         tags: file.tags,
         model: resolve_model(path, file.model.as_deref()),
+        target,
         tools: MockTools { tools },
         tests,
     })

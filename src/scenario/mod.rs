@@ -23,6 +23,7 @@ pub use schema::json_schema;
 pub use wire::LimitsWire;
 
 use crate::assertion::{Assertion, AssertionSpec};
+use crate::endpoint::TargetWire;
 use crate::generation::{Message, SamplingSettings, TemplateVariables};
 use crate::yaml::{self, Source, YamlError};
 
@@ -46,6 +47,8 @@ pub struct Scenario {
     pub tags: Vec<String>,
     /// The model that answers.
     pub model: ModelName,
+    /// Who answers, as written.
+    pub target: TargetWire,
     /// The tools that its tests may call.
     pub tools: MockTools,
     /// Its tests, at least one.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::assertion_wire::AssertionWire;
+use crate::endpoint::TargetWire;
 use crate::generation::{Role, SamplingSettings, TemplateVariables};
 
 /// A scenario file, version 1.
@@ -28,6 +29,10 @@ pub(super) struct ScenarioWire {
     /// `builtin:readme` (default), `hf:org/name@revision`, a folder with a checkpoint, or
     /// `script:FILE`, a checkpoint script; folder and file are relative to this file.
     pub(super) model: Option<String>,
+    /// Who answers: `engine` (default: this process), `openai:URL`, `anthropic:URL`,
+    /// `spawn:COMMAND`, or a table with options.
+    #[schemars(with = "Option<TargetWire>")]
+    pub(super) target: Option<Spanned<TargetWire>>,
     /// Sampling parameters of every test.
     #[schemars(with = "Option<SamplingSettings>")]
     pub(super) sampling: Option<Spanned<SamplingSettings>>,

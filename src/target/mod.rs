@@ -1,14 +1,23 @@
 //! Anything that can generate, behind one trait.
 //!
-//! A target turns a request into a stream of timestamped events. It does not know scenarios,
-//! assertions or records. Dropping a stream cancels its request.
+//! A target turns a request into a stream of timestamped events: the engine in this process, or a
+//! server with OpenAI's or Anthropic's API, perhaps one that is started for the run. It does not
+//! know scenarios, assertions or records. Dropping a stream cancels its request.
 
 mod engine;
+mod error;
+mod http;
+mod network;
+mod spawn;
 
 use futures_util::stream::BoxStream;
 use thiserror::Error;
 
 pub use engine::EngineTarget;
+pub use error::{HttpError, Problem};
+pub use http::{HttpTarget, Secret, Served};
+pub use network::Network;
+pub use spawn::{SpawnError, Spawned};
 
 use crate::generation::{Event, GenerateRequest};
 
@@ -21,6 +30,9 @@ pub enum TargetError {
     /// The in-process engine.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// A server, or the way to it.
+    #[error(transparent)]
+    Http(#[from] HttpError),
 }
 
 /// Something that generates.

@@ -4,6 +4,7 @@
 //! wire types with `deny_unknown_fields`, calls [`read`], and reports what it finds wrong later
 //! through [`Source::error`].
 
+mod duration;
 mod error;
 mod suggest;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Budget, Error, Location, Options};
 
+pub use duration::duration;
 pub use error::YamlError;
 pub use suggest::{nearest, remedy};
 

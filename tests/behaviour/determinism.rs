@@ -301,6 +301,97 @@ fn a_prompt_that_several_bring_at_once_is_computed_once(#[case] prefill_chunk: u
     assert_eq!(cached, [0, 119, 119, 119, 119, 119, 119, 119, 60]);
 }
 
+/// Requests of one prompt that differ in what they sample: some agree for long, some part at once.
+fn one_history() -> Vec<GenerateRequest> {
+    let first = one_prompt().remove(0);
+    let settings = [
+        (0.0, 1.0, 30),
+        (0.0, 1.0, 30),
+        (0.0, 1.0, 12),
+        (0.0, 1.3, 30),
+        (0.8, 1.0, 30),
+        (0.8, 1.0, 20),
+    ];
+    settings
+        .map(|(temperature, penalty, max_tokens)| GenerateRequest {
+            sampling: SamplingSettings {
+                temperature: Some(temperature),
+                repetition_penalty: Some(penalty),
+                max_tokens: Some(max_tokens),
+                ignore_eos: Some(true),
+                seed: Some(3),
+                ..Default::default()
+            }
+            .resolve()
+            .expect("valid"),
+            ..first.clone()
+        })
+        .to_vec()
+}
+
+/// Beginnings of answers, the empty one included, behind which a token was sampled.
+fn histories(answers: &[Transcript]) -> usize {
+    let ids = answers
+        .iter()
+        .map(|a| a.tokens.iter().map(|t| t.id).collect::<Vec<_>>());
+    let beginnings = ids.flat_map(|ids| (0..ids.len()).map(move |end| ids[..end].to_vec()));
+    beginnings.collect::<std::collections::BTreeSet<_>>().len()
+}
+
+#[test]
+fn one_history_is_computed_once_and_its_answers_keep_every_bit() {
+    let model = "builtin:readme";
+    let alone = engine(model, plain());
+    let reference: Vec<_> = one_history()
+        .into_iter()
+        .map(|request| collect(alone.submit(request)))
+        .collect();
+    let engine = engine(
+        model,
+        EngineOptions {
+            prefix_cache_bytes: 0,
+            // The first prompt is still being computed when the last request comes.
+            prefill_chunk: 1,
+            ..EngineOptions::default()
+        },
+    );
+    let answers = all(&engine, one_history());
+    assert_eq!(bits(&answers), bits(&reference));
+    let (counters, prompt) = (engine.counters(), 120);
+    let sampled: usize = answers.iter().map(|a| a.tokens.len()).sum();
+    assert_eq!(counters.sampled_tokens, sampled as u64);
+    // The prompt's last token gives the first logits.
+    let distinct = prompt - 1 + histories(&answers);
+    assert_eq!(counters.computed_tokens, distinct as u64);
+    assert!(distinct - prompt < sampled - 60, "they hardly agree");
+}
+
+#[test]
+fn a_slow_reader_does_not_hold_up_those_with_its_history() {
+    let options = EngineOptions {
+        prefill_chunk: 1,
+        ..EngineOptions::default()
+    };
+    let engine = engine("builtin:readme", options);
+    let long = GenerateRequest {
+        sampling: SamplingSettings {
+            max_tokens: Some(2_000),
+            temperature: Some(0.0),
+            ignore_eos: Some(true),
+            ..Default::default()
+        }
+        .resolve()
+        .expect("valid"),
+        ..one_prompt().remove(0)
+    };
+    let unread = engine.submit(long.clone());
+    let read = collect(engine.submit(long));
+    assert_eq!(read.tokens.len(), 2_000);
+    // The other one goes on where it had to wait, on its own, with the same tokens.
+    let late = collect(unread);
+    assert_eq!(bits(&[late]), bits(&[read]));
+}
+
 #[test]
 fn nobody_waits_for_a_prompt_whose_reader_has_gone() {
     let model = "builtin:readme";

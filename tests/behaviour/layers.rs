@@ -13,7 +13,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["generation"]),
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
-    ("protocol", &["generation"]),
+    ("protocol", &["generation", "yaml"]),
+    ("endpoint", &["yaml", "protocol"]),
+    ("faults", &["yaml"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
     // Text and rules only: what collects generations or reads files for it is above.
@@ -25,10 +27,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &["generation", "simd", "sampling", "text", "backend", "model"],
     ),
-    ("scenario", &["generation", "yaml", "assertion"]),
-    ("target", &["generation", "engine"]),
+    ("scenario", &["generation", "yaml", "endpoint", "assertion"]),
+    ("target", &["generation", "protocol", "endpoint", "engine"]),
     ("measure", &["generation", "engine"]),
-    ("plan", &["generation", "yaml", "assertion", "scenario"]),
+    (
+        "plan",
+        &["generation", "yaml", "endpoint", "assertion", "scenario"],
+    ),
+    (
+        "server",
+        &[
+            "generation",
+            "loops",
+            "metrics",
+            "protocol",
+            "text",
+            "engine",
+            "target",
+        ],
+    ),
     ("record", &["generation", "loops", "assertion"]),
     (
         "report",
@@ -39,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "generation",
             "loops",
+            "endpoint",
             "assertion",
             "snapshot",
             "scenario",

@@ -15,7 +15,6 @@ const BLOCK: usize = 8;
 #[derive(Debug)]
 pub(super) struct Affine {
     unpack: Unpack,
-    bits: usize,
     group_size: usize,
     row_bytes: usize,
     group_bytes: usize,
@@ -63,7 +62,6 @@ impl Affine {
         check_length("biases", data.biases.bytes().len(), groups)?;
         Ok(Self {
             unpack,
-            bits: data.bits,
             group_size,
             row_bytes,
             group_bytes: group_size * data.bits / 8,
@@ -74,28 +72,13 @@ impl Affine {
         })
     }
 
-    /// Bits per element.
-    pub(super) fn bits(&self) -> usize {
-        self.bits
-    }
-
-    /// Elements that share a scale and a bias.
-    pub(super) fn group_size(&self) -> usize {
-        self.group_size
-    }
-
-    /// The type of scales and biases.
-    pub(super) fn element(&self) -> Element {
-        self.element
-    }
-
     /// The codes of some rows, one row's behind the other's.
-    pub(super) fn packed(&self, rows: Range<usize>) -> &[u8] {
+    fn packed(&self, rows: Range<usize>) -> &[u8] {
         &self.packed.bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 
     /// The scales and the biases of some rows that have this many groups each.
-    pub(super) fn parameters(&self, rows: Range<usize>, groups: usize) -> [&[u8]; 2] {
+    fn parameters(&self, rows: Range<usize>, groups: usize) -> [&[u8]; 2] {
         let bytes = groups * self.element.size();
         [&self.scales, &self.biases].map(|all| &all.bytes()[rows.start * bytes..rows.end * bytes])
     }

@@ -1,12 +1,21 @@
 //! Grouped-query attention of a batch over the KV caches of its sequences.
 
+use std::cell::RefCell;
+
 use super::kernels::attention::Heads;
+use super::kv_cache::Layer;
 use super::pool::Pool;
 use super::{AttentionShape, BackendError, KvCache, Segment, Tensor};
 use crate::simd::Isa;
 
-/// Multiplications below which heads are not worth a second thread.
-const PARALLEL_FROM: usize = 1 << 14;
+/// Multiplications below which heads are not worth a second thread, and elements below which
+/// writing them down is not.
+const PARALLEL_FROM: usize = 1 << 12;
+
+thread_local! {
+    /// Each thread's scores, kept because their allocation would cost as much as a head.
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// See [`Backend::attention`](super::Backend::attention): scores and softmax in f32, positions
 /// summed in order.
@@ -17,16 +26,7 @@ pub(super) fn attend(
     shape: &AttentionShape,
     (isa, pool): (Isa, &Pool),
 ) -> Result<Tensor, BackendError> {
-    let width = shape.kv_heads * shape.head_dim;
-    let mut first = 0;
-    for segment in segments.iter_mut() {
-        let rows = first * width..(first + segment.rows) * width;
-        let (Some(keys), Some(values)) = (k.data.get(rows.clone()), v.data.get(rows)) else {
-            return Err(BackendError("more rows than activations".to_owned()));
-        };
-        segment.cache.append(layer, width, keys, values)?;
-        first += segment.rows;
-    }
+    let first = append([&k, &v], segments, layer, shape, pool)?;
     // For each row: its sequence's layer, and how many positions end with the row itself.
     let mut rows = Vec::with_capacity(first);
     for segment in segments.iter() {
@@ -35,29 +35,34 @@ pub(super) fn attend(
         rows.extend((1..=segment.rows).map(|row| (layer, before + row)));
     }
 
-    // Heads that share keys and values are computed together where that leaves every thread
-    // something to do.
+    // A row's heads are one task where there are rows enough for every thread, and those that
+    // share keys and values are where that leaves every thread something to do.
     let shared = shape.heads / shape.kv_heads;
-    let together = match rows.len() * shape.kv_heads >= pool.threads() {
-        true => shared,
-        false => 1,
+    let threads = pool.threads();
+    let together = match rows.len() {
+        many if many >= 4 * threads => shape.heads,
+        some if some * shape.kv_heads >= threads => shared,
+        _ => 1,
     };
     let mut data = vec![0.0; q.data.len()];
     let size = together * shape.head_dim;
     let task = |index: usize, out: &mut [f32]| {
         let head = index * together;
         let (layer, visible) = rows[head / shape.heads];
-        isa.run(Heads {
-            queries: &q.data[index * size..][..size],
-            layer,
-            visible,
-            kv_head: head % shape.heads / shared,
-            shape,
-            out,
+        SCORES.with_borrow_mut(|scratch| {
+            isa.run(Heads {
+                queries: &q.data[index * size..][..size],
+                layer,
+                visible,
+                kv_head: head % shape.heads / shared,
+                shape,
+                scratch,
+                out,
+            });
         });
     };
     let work: usize = rows.iter().map(|(_, visible)| visible).sum();
-    if work * shape.heads * shape.head_dim < PARALLEL_FROM {
+    if work * shape.heads * shape.head_dim < 4 * PARALLEL_FROM {
         for (index, out) in data.chunks_exact_mut(size).enumerate() {
             task(index, out);
         }
@@ -68,6 +73,36 @@ pub(super) fn attend(
         width: q.width,
         data,
     })
+}
+
+/// Appends keys and values to the caches of their sequences; returns how many rows there were.
+fn append(
+    [k, v]: [&Tensor; 2],
+    segments: &mut [Segment<'_, KvCache>],
+    layer: usize,
+    shape: &AttentionShape,
+    pool: &Pool,
+) -> Result<usize, BackendError> {
+    let width = shape.kv_heads * shape.head_dim;
+    let mut first = 0;
+    let mut tasks = Vec::with_capacity(segments.len());
+    for segment in segments.iter_mut() {
+        let rows = first * width..(first + segment.rows) * width;
+        let (Some(keys), Some(values)) = (k.data.get(rows.clone()), v.data.get(rows)) else {
+            return Err(BackendError("more rows than activations".to_owned()));
+        };
+        first += segment.rows;
+        tasks.push((segment.cache.layer_mut(layer)?, keys, values));
+    }
+    let task = |(layer, keys, values): &mut (&mut Layer, &[f32], &[f32])| {
+        layer.append(width, keys, values);
+    };
+    if first * width < PARALLEL_FROM {
+        tasks.iter_mut().for_each(task);
+    } else {
+        pool.for_each_piece(&mut tasks, 1, |_, tasks| tasks.iter_mut().for_each(task));
+    }
+    Ok(first)
 }
 
 #[cfg(test)]

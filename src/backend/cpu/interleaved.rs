@@ -6,9 +6,10 @@
 //! sixteen scales and the sixteen biases, also as they stand in the checkpoint. Nothing is
 //! rounded, and nothing grows but a last panel that is not full.
 
-use super::BackendError;
 use super::pool::Pool;
+use super::quantized::Layout;
 use super::region::{Region, Regions};
+use super::{BackendError, Precision};
 use crate::backend::{self, Element};
 use crate::simd::LANES;
 
@@ -69,9 +70,13 @@ impl Interleaved {
         }))
     }
 
-    /// Bits of a code, and elements that share a scale.
-    pub(super) fn layout(&self) -> (usize, usize) {
-        (self.bits, self.group_size)
+    /// What its products want of activations.
+    pub(super) fn layout(&self, precision: Precision) -> Layout {
+        Layout {
+            bits: self.bits,
+            group_size: self.group_size,
+            precision,
+        }
     }
 
     /// Writes row `row` as f32: `scale · q + bias`, product before sum.

@@ -26,7 +26,10 @@ pub(super) struct Layer {
 /// Up to [`BLOCK`] positions.
 #[derive(Debug, Clone, Default)]
 struct Block {
+    /// `[width, BLOCK]`: a vector has one element of several positions, so that a query meets
+    /// many keys at once and no sum runs across a vector. Behind the last position lies anything.
     keys: Vec<f32>,
+    /// `[positions, width]`.
     values: Vec<f32>,
 }
 
@@ -50,19 +53,12 @@ impl KvCache {
         self.layers.get(index).ok_or_else(|| self.no_layer(index))
     }
 
-    /// Appends rows of `width` elements to layer `index`.
-    pub(super) fn append(
-        &mut self,
-        index: usize,
-        width: usize,
-        keys: &[f32],
-        values: &[f32],
-    ) -> Result<(), BackendError> {
+    /// Layer `index`, to append to.
+    pub(super) fn layer_mut(&mut self, index: usize) -> Result<&mut Layer, BackendError> {
         if index >= self.layers.len() {
             return Err(self.no_layer(index));
         }
-        self.layers[index].append(width, keys, values);
-        Ok(())
+        Ok(&mut self.layers[index])
     }
 
     fn no_layer(&self, index: usize) -> BackendError {
@@ -82,21 +78,24 @@ impl Layer {
         let mut blocks = self.blocks[..positions.div_ceil(BLOCK)].to_vec();
         let kept = positions % BLOCK;
         if let Some(last) = blocks.last_mut().filter(|_| kept > 0) {
-            let width = last.keys.len() / (self.positions - (positions - kept)).min(BLOCK);
-            *last = Arc::new(last.beginning(kept * width));
+            *last = Arc::new(last.beginning(kept));
         }
         Ok(Self { blocks, positions })
     }
 
-    fn append(&mut self, width: usize, keys: &[f32], values: &[f32]) {
+    /// Appends rows of `width` elements.
+    pub(super) fn append(&mut self, width: usize, keys: &[f32], values: &[f32]) {
         for (key, value) in keys.chunks_exact(width).zip(values.chunks_exact(width)) {
-            if self.positions.is_multiple_of(BLOCK) {
+            let column = self.positions % BLOCK;
+            if column == 0 {
                 self.blocks.push(Arc::new(Block::with_room(width)));
             }
             if let Some(last) = self.blocks.last_mut() {
                 // Shared blocks are full, or were cut to size when they were forked.
                 let block = Arc::make_mut(last);
-                block.keys.extend_from_slice(key);
+                for (row, key) in block.keys.chunks_exact_mut(BLOCK).zip(key) {
+                    row[column] = *key;
+                }
                 block.values.extend_from_slice(value);
             }
             self.positions += 1;
@@ -108,16 +107,26 @@ impl Layer {
         self.positions
     }
 
-    /// The blocks from the one that holds `position` on, in order: the first position of each,
-    /// its keys and its values, `[positions of the block, width]`.
-    pub(super) fn blocks_from(
-        &self,
-        position: usize,
-    ) -> impl Iterator<Item = (usize, &[f32], &[f32])> {
-        let blocks = self.blocks.iter().enumerate().skip(position / BLOCK);
-        blocks.map(|(index, block)| {
-            let (keys, values) = (block.keys.as_slice(), block.values.as_slice());
-            (index * BLOCK, keys, values)
+    /// The keys of each block that holds positions from `hidden` to before `visible`,
+    /// `[width, BLOCK]`, in order.
+    #[inline(always)]
+    pub(super) fn keys(&self, hidden: usize, visible: usize) -> impl Iterator<Item = &[f32]> {
+        let blocks = self.blocks[..visible.div_ceil(BLOCK)].iter();
+        let blocks = blocks.skip(hidden / BLOCK);
+        blocks.map(|block| block.keys.as_slice())
+    }
+
+    /// The values of the positions from `hidden` to before `visible`, block by block,
+    /// `[positions, width]`.
+    #[inline(always)]
+    pub(super) fn values(&self, hidden: usize, visible: usize) -> impl Iterator<Item = &[f32]> {
+        let blocks = self.blocks[..visible.div_ceil(BLOCK)].iter();
+        let blocks = blocks.enumerate().skip(hidden / BLOCK);
+        blocks.map(move |(index, block)| {
+            let first = index * BLOCK;
+            let from = hidden.saturating_sub(first);
+            let to = (visible - first).min(BLOCK);
+            &block.values[from * block.width()..to * block.width()]
         })
     }
 }
@@ -125,15 +134,23 @@ impl Layer {
 impl Block {
     fn with_room(width: usize) -> Self {
         Self {
-            keys: Vec::with_capacity(BLOCK * width),
+            keys: vec![0.0; BLOCK * width],
             values: Vec::with_capacity(BLOCK * width),
         }
     }
 
-    fn beginning(&self, elements: usize) -> Self {
+    /// Elements of a position.
+    fn width(&self) -> usize {
+        self.keys.len() / BLOCK
+    }
+
+    /// A block with room for all positions, of which it has the first `positions`.
+    fn beginning(&self, positions: usize) -> Self {
+        let mut values = Vec::with_capacity(BLOCK * self.width());
+        values.extend_from_slice(&self.values[..positions * self.width()]);
         Self {
-            keys: self.keys[..elements].to_vec(),
-            values: self.values[..elements].to_vec(),
+            keys: self.keys.clone(),
+            values,
         }
     }
 }
@@ -148,10 +165,22 @@ mod tests {
         (from * 2..(from + count) * 2).map(|i| i as f32).collect()
     }
 
+    fn append(cache: &mut KvCache, rows: &[f32]) {
+        cache.layer_mut(0).expect("layer 0").append(2, rows, rows);
+    }
+
+    /// The keys of all positions, and that the values are the same.
     fn keys(cache: &KvCache) -> Vec<f32> {
         let layer = cache.layer(0).expect("one layer");
-        let blocks = layer.blocks_from(0);
-        blocks.flat_map(|(_, keys, _)| keys.to_vec()).collect()
+        let keys: Vec<&[f32]> = layer.keys(0, layer.positions()).collect();
+        let rows = (0..layer.positions()).flat_map(|position| {
+            let (block, column) = (keys[position / BLOCK], position % BLOCK);
+            [block[column], block[BLOCK + column]]
+        });
+        let rows: Vec<f32> = rows.collect();
+        let values = layer.values(0, layer.positions());
+        assert_eq!(values.flatten().copied().collect::<Vec<_>>(), rows);
+        rows
     }
 
     proptest! {
@@ -163,11 +192,11 @@ mod tests {
         ) {
             let cut = cut.min(length);
             let mut original = KvCache::new(1);
-            original.append(0, 2, &rows(0, length), &rows(0, length)).expect("layer 0");
+            append(&mut original, &rows(0, length));
             let mut fork = original.fork(cut).expect("long enough");
             prop_assert_eq!(keys(&fork), rows(0, cut));
-            fork.append(0, 2, &rows(900, more), &rows(900, more)).expect("layer 0");
-            original.append(0, 2, &rows(length, more), &rows(length, more)).expect("layer 0");
+            append(&mut fork, &rows(900, more));
+            append(&mut original, &rows(length, more));
             prop_assert_eq!(keys(&original), rows(0, length + more));
             prop_assert_eq!(keys(&fork), [rows(0, cut), rows(900, more)].concat());
         }
@@ -176,9 +205,7 @@ mod tests {
     #[test]
     fn whole_blocks_are_shared() {
         let mut original = KvCache::new(1);
-        original
-            .append(0, 2, &rows(0, 70), &rows(0, 70))
-            .expect("layer 0");
+        append(&mut original, &rows(0, 70));
         let fork = original.fork(65).expect("long enough");
         let (ours, theirs) = (&original.layers[0].blocks, &fork.layers[0].blocks);
         assert!(Arc::ptr_eq(&ours[0], &theirs[0]));

@@ -1,7 +1,7 @@
 //! Weight matrices in their stored form.
 //!
-//! Rows are unpacked when they are needed, so a model takes no more memory than its file. Their
-//! products with activations are computed in `product`.
+//! Rows are unpacked when they are needed, and repacking changes no size, so a model takes no more
+//! memory than its file. Their products with activations are computed in `product`.
 
 use super::affine::Affine;
 use super::interleaved::Interleaved;
@@ -26,34 +26,21 @@ pub(super) enum Storage {
         element: Element,
         data: Blob,
     },
+    /// Of two, three, five or six bits.
     Affine(Affine),
-    /// Repacked for integer products, in the `fast` precision.
+    /// Of four or eight bits, repacked for integer products.
     Interleaved(Interleaved),
     Microscaled(Microscaled),
 }
 
 impl Matrix {
-    /// Takes over a stored matrix whose shapes agree.
-    ///
-    /// # Errors
-    /// If the quantisation is not one of MLX's, or the lengths do not agree with the shape.
-    pub(super) fn new(data: MatrixData) -> Result<Self, BackendError> {
-        Self::load(data, None)
-    }
-
-    /// Takes over a matrix for the `fast` precision: repacked, if there are integer products for
+    /// Takes over a stored matrix whose shapes agree: repacked, if there are integer products for
     /// its storage.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or if the system has no memory.
-    pub(super) fn repacked(
-        data: MatrixData,
-        memory: (&Pool, &Regions),
-    ) -> Result<Self, BackendError> {
-        Self::load(data, Some(memory))
-    }
-
-    fn load(data: MatrixData, repack: Option<(&Pool, &Regions)>) -> Result<Self, BackendError> {
+    /// If the quantisation is not one of MLX's, the lengths do not agree with the shape, or the
+    /// system has no memory.
+    pub(super) fn new(data: MatrixData, memory: (&Pool, &Regions)) -> Result<Self, BackendError> {
         let (rows, cols, storage) = match data {
             MatrixData::Dense {
                 rows,
@@ -66,11 +53,7 @@ impl Matrix {
             }
             MatrixData::Affine { rows, cols, affine } => {
                 let checked = Affine::new(rows, cols, &affine)?;
-                let interleaved = match repack {
-                    Some(memory) => Interleaved::new(rows, cols, &affine, memory)?,
-                    None => None,
-                };
-                let storage = match interleaved {
+                let storage = match Interleaved::new(rows, cols, &affine, memory)? {
                     Some(interleaved) => Storage::Interleaved(interleaved),
                     None => Storage::Affine(checked),
                 };
@@ -152,7 +135,9 @@ mod tests {
             element: Element::F16,
             data: Blob::new(vec![0u8; 10]),
         };
-        let error = Matrix::new(data).expect_err("too short").to_string();
+        let (pool, regions) = (Pool::new(1).expect("no threads"), Regions::default());
+        let error = Matrix::new(data, (&pool, &regions)).expect_err("too short");
+        let error = error.to_string();
         assert_eq!(error, "the elements take 10 bytes, but the shape needs 12");
     }
 }

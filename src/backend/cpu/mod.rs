@@ -86,10 +86,7 @@ impl Backend for Cpu {
     type Rotation = Rotation;
 
     fn matrix(&self, data: MatrixData) -> Result<Matrix, BackendError> {
-        match self.precision {
-            Precision::Exact => Matrix::new(data),
-            Precision::Fast => Matrix::repacked(data, (&self.pool, &self.regions)),
-        }
+        Matrix::new(data, (&self.pool, &self.regions))
     }
 
     fn vector(&self, data: Vec<f32>) -> Result<Vec<f32>, BackendError> {
@@ -138,6 +135,7 @@ impl Backend for Cpu {
         let input = product::Input {
             x: &x.data,
             width: x.width,
+            precision: self.precision,
             isa: self.isa,
             pool: &self.pool,
         };

@@ -34,6 +34,10 @@ struct Worker {
     handle: Option<JoinHandle<()>>,
 }
 
+/// A counter that shares its cache line, and the one fetched with it, with no other.
+#[repr(align(128))]
+struct OwnLine(AtomicUsize);
+
 /// A piece of work: every thread that takes part calls it once.
 type Work = &'static (dyn Fn() + Sync);
 
@@ -114,13 +118,15 @@ impl Pool {
         }
         let threads = self.threads();
         let start = |range: usize| range * tasks / threads;
-        let next: Vec<AtomicUsize> = (0..threads).map(|i| AtomicUsize::new(start(i))).collect();
+        let next: Vec<_> = (0..threads)
+            .map(|range| OwnLine(AtomicUsize::new(start(range))))
+            .collect();
         let arrived = AtomicUsize::new(0);
         self.run(&|| {
             let own = arrived.fetch_add(1, Ordering::Relaxed);
             for range in (own..own + threads).map(|range| range % threads) {
                 loop {
-                    let index = next[range].fetch_add(1, Ordering::Relaxed);
+                    let index = next[range].0.fetch_add(1, Ordering::Relaxed);
                     if index >= start(range + 1) {
                         break;
                     }

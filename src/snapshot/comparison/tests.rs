@@ -34,6 +34,8 @@ fn conversation(texts: &[&str]) -> Conversation {
                 output_tokens: text.chars().count(),
             },
             e2e_us: 100,
+            pieces: Vec::new(),
+            retries: Vec::new(),
         },
         tool_results: Vec::new(),
     });

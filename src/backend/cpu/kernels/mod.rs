@@ -1,7 +1,8 @@
 //! The inner loops, written once over [`Lanes`] and compiled for every
 //! instruction set.
 //!
-//! [`rows`] says how a stored row becomes lanes, [`product`] multiplies rows with activations,
+//! [`rows`] says how a stored row becomes lanes, [`product`] multiplies rows with activations;
+//! [`quantize`] turns activations into whole numbers, [`interleaved`] multiplies panels with them;
 //! [`attention`] mixes values, [`pointwise`] has what works element by element. Who calls them,
 //! and on how many threads, is the business of the modules above.
 
@@ -9,6 +10,7 @@ pub(super) mod attention;
 pub(super) mod interleaved;
 pub(super) mod pointwise;
 pub(super) mod product;
+pub(super) mod quantize;
 pub(super) mod rows;
 
 use crate::simd::{Kernel, LANES, Lanes};

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use crate::backend::Element;
-use crate::simd::{Kernel, LANES, Lanes};
+use crate::simd::{LANES, Lanes};
 
 /// A stored floating-point type.
 pub(in super::super) trait Stored: Copy + Send + Sync + 'static {
@@ -142,89 +142,6 @@ impl<E: Stored> Row for Dense<'_, E> {
     }
 }
 
-/// Affine quantisation with four or eight bits.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Packed<'a, const BITS: usize> {
-    /// As many bits for each element.
-    pub(in super::super) codes: &'a [u8],
-    /// One per group.
-    pub(in super::super) scales: &'a [f32],
-    /// One per group.
-    pub(in super::super) biases: &'a [f32],
-}
-
-/// The numbers that four bits can stand for.
-const CODES: [f32; LANES] = [
-    0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
-];
-
-impl Row for Packed<'_, 4> {
-    const ARRANGED: bool = true;
-
-    #[inline(always)]
-    fn nth(&self, index: usize, count: usize) -> Self {
-        Self {
-            codes: part(self.codes, index, count),
-            scales: part(self.scales, index, count),
-            biases: part(self.biases, index, count),
-        }
-    }
-
-    /// The values of all sixteen codes: one look-up then gives an element.
-    #[inline(always)]
-    fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
-        let bias = L::splat(self.biases[group]);
-        let values = L::load(&CODES).mul(L::splat(self.scales[group]));
-        [values.add(bias), bias]
-    }
-
-    #[inline(always)]
-    fn fetch_ahead<L: Lanes>(&self, rows: usize, group: usize) {
-        fetch_ahead::<L>(self.codes, rows, group, self.scales.len());
-    }
-
-    #[inline(always)]
-    fn block<L: Lanes>(&self, block: usize, [table, _]: &[L; 2]) -> L {
-        L::look_up(*table, &self.codes.as_chunks::<{ LANES / 2 }>().0[block])
-    }
-
-    fn rest(&self) -> Vec<f32> {
-        Vec::new()
-    }
-}
-
-impl Row for Packed<'_, 8> {
-    #[inline(always)]
-    fn nth(&self, index: usize, count: usize) -> Self {
-        Self {
-            codes: part(self.codes, index, count),
-            scales: part(self.scales, index, count),
-            biases: part(self.biases, index, count),
-        }
-    }
-
-    #[inline(always)]
-    fn group<L: Lanes>(&self, group: usize) -> [L; 2] {
-        [L::splat(self.scales[group]), L::splat(self.biases[group])]
-    }
-
-    #[inline(always)]
-    fn fetch_ahead<L: Lanes>(&self, rows: usize, group: usize) {
-        fetch_ahead::<L>(self.codes, rows, group, self.scales.len());
-    }
-
-    #[inline(always)]
-    fn block<L: Lanes>(&self, block: usize, [scale, bias]: &[L; 2]) -> L {
-        L::from_u8(&self.codes.as_chunks::<LANES>().0[block])
-            .mul(*scale)
-            .add(*bias)
-    }
-
-    fn rest(&self) -> Vec<f32> {
-        Vec::new()
-    }
-}
-
 /// Sixteen values of a table, times a scale per group: mxfp4 and nvfp4.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Scaled4<'a> {
@@ -268,42 +185,5 @@ impl Row for Scaled4<'_> {
 
     fn rest(&self) -> Vec<f32> {
         Vec::new()
-    }
-}
-
-/// Scales or biases, widened to f32; fetches as many behind them, which come next.
-pub(in super::super) struct Widen<'a> {
-    /// As they are stored.
-    pub(in super::super) bytes: &'a [u8],
-    /// Their type.
-    pub(in super::super) element: Element,
-    /// The values.
-    pub(in super::super) out: &'a mut [f32],
-}
-
-impl Kernel for Widen<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        for line in (self.bytes.len()..2 * self.bytes.len()).step_by(64) {
-            L::prefetch(self.bytes.as_ptr().wrapping_add(line), false);
-        }
-        match self.element {
-            Element::F32 => widen::<L, F32>(self.bytes, self.out),
-            Element::F16 => widen::<L, F16>(self.bytes, self.out),
-            Element::Bf16 => widen::<L, Bf16>(self.bytes, self.out),
-        }
-    }
-}
-
-#[inline(always)]
-fn widen<L: Lanes, E: Stored>(bytes: &[u8], out: &mut [f32]) {
-    let (blocks, rest) = out.as_chunks_mut::<LANES>();
-    for (block, out) in blocks.iter_mut().enumerate() {
-        *out = E::block::<L>(bytes, block).store();
-    }
-    if !rest.is_empty() {
-        rest.copy_from_slice(&E::rest(bytes));
     }
 }

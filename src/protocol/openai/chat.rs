@@ -3,12 +3,13 @@
 //! Lowered as mlx-lm's server does it before it renders (0.32.2, `server.py`,
 //! `process_message_content`): text parts are joined, a missing content of a calling assistant is
 //! empty, and arguments written as text are parsed into the object that templates expect.
-//! Stricter than there: every unknown field is an error, and so is a result without its call.
+//! Stricter than there: a result without its call is an error, and so is an unknown field in a
+//! document that a person wrote.
 
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, WireError, items, kind};
 use crate::generation::{Message, Role, TemplateVariables, ToolCall, ToolSpec};
+use crate::protocol::fields::{Fields, Unknown, WireError, items, kind};
 
 /// A conversation, the tools it may use, and variables of the chat template.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,31 +28,33 @@ pub struct Chat {
 /// # Errors
 /// If anything is missing, unknown or of the wrong kind; the error names the place.
 pub fn read_chat(value: &Value) -> Result<Chat, WireError> {
-    let chat = match value {
-        Value::Array(_) => Chat {
-            messages: messages(items(value, "messages")?)?,
+    let unknown = &mut Unknown::Refused;
+    match value {
+        Value::Array(_) => Ok(Chat {
+            messages: messages(items(value, "messages")?, unknown)?,
             ..Chat::default()
-        },
+        }),
         _ => {
             let mut fields = Fields::of(value, String::new())?;
-            fields.required("messages")?;
-            let chat = Chat {
-                messages: messages(fields.list("messages")?)?,
-                tools: fields
-                    .list("tools")?
-                    .into_iter()
-                    .map(|(tool, place)| read_tool(tool, place))
-                    .collect::<Result<_, _>>()?,
-                variables: variables(&mut fields)?,
-            };
-            fields.finish()?;
-            chat
+            let chat = chat_of(&mut fields, unknown)?;
+            fields.finish(unknown)?;
+            Ok(chat)
         }
-    };
-    match chat.messages.is_empty() {
-        true => Err(WireError::new("messages", "there are none")),
-        false => Ok(chat),
     }
+}
+
+/// Takes the conversation out of an object that may hold more.
+pub(super) fn chat_of(fields: &mut Fields<'_>, unknown: &mut Unknown) -> Result<Chat, WireError> {
+    fields.required("messages")?;
+    Ok(Chat {
+        messages: messages(fields.list("messages")?, unknown)?,
+        tools: fields
+            .list("tools")?
+            .into_iter()
+            .map(|(tool, place)| read_tool(tool, place, unknown))
+            .collect::<Result<_, _>>()?,
+        variables: variables(fields)?,
+    })
 }
 
 fn variables(fields: &mut Fields<'_>) -> Result<TemplateVariables, WireError> {
@@ -63,10 +66,10 @@ fn variables(fields: &mut Fields<'_>) -> Result<TemplateVariables, WireError> {
     }
 }
 
-fn messages(list: Vec<(&Value, String)>) -> Result<Vec<Message>, WireError> {
+fn messages(list: Vec<(&Value, String)>, unknown: &mut Unknown) -> Result<Vec<Message>, WireError> {
     let mut messages: Vec<Message> = Vec::new();
     for (value, place) in list {
-        let message = read_message(value, place.clone())?;
+        let message = read_message(value, place.clone(), unknown)?;
         if let Some(id) = &message.tool_call_id {
             let calls = messages.iter().flat_map(|message| &message.tool_calls);
             if !calls.into_iter().any(|call| call.id.as_ref() == Some(id)) {
@@ -76,10 +79,13 @@ fn messages(list: Vec<(&Value, String)>) -> Result<Vec<Message>, WireError> {
         }
         messages.push(message);
     }
-    Ok(messages)
+    match messages.is_empty() {
+        true => Err(WireError::new("messages", "there are none")),
+        false => Ok(messages),
+    }
 }
 
-fn read_message(value: &Value, place: String) -> Result<Message, WireError> {
+fn read_message(value: &Value, place: String, unknown: &mut Unknown) -> Result<Message, WireError> {
     let mut fields = Fields::of(value, place)?;
     let role = read_role(&mut fields)?;
     let name = fields.optional_text("name")?;
@@ -87,7 +93,7 @@ fn read_message(value: &Value, place: String) -> Result<Message, WireError> {
     let mut reasoning_content = None;
     if role == Role::Assistant {
         for (call, place) in fields.list("tool_calls")? {
-            tool_calls.push(read_call(call, place)?);
+            tool_calls.push(read_call(call, place, unknown)?);
         }
         reasoning_content = fields.optional_text("reasoning_content")?;
         // Answers of OpenAI's API bring it along, null.
@@ -100,11 +106,11 @@ fn read_message(value: &Value, place: String) -> Result<Message, WireError> {
         _ => None,
     };
     let content = match fields.optional("content") {
-        Some(content) => read_content(content, fields.place("content"))?,
+        Some(content) => read_content(content, fields.place("content"), unknown)?,
         None if !tool_calls.is_empty() || reasoning_content.is_some() => String::new(),
         None => return Err(fields.error("content", "is missing")),
     };
-    fields.finish()?;
+    fields.finish(unknown)?;
     Ok(Message {
         role,
         content,
@@ -117,7 +123,8 @@ fn read_message(value: &Value, place: String) -> Result<Message, WireError> {
 
 fn read_role(fields: &mut Fields<'_>) -> Result<Role, WireError> {
     match fields.text("role")?.as_str() {
-        "system" => Ok(Role::System),
+        // What OpenAI's newer models call their system messages.
+        "system" | "developer" => Ok(Role::System),
         "user" => Ok(Role::User),
         "assistant" => Ok(Role::Assistant),
         "tool" => Ok(Role::Tool),
@@ -129,7 +136,7 @@ fn read_role(fields: &mut Fields<'_>) -> Result<Role, WireError> {
 }
 
 /// Text, or a list of parts that are all text.
-fn read_content(value: &Value, place: String) -> Result<String, WireError> {
+fn read_content(value: &Value, place: String, unknown: &mut Unknown) -> Result<String, WireError> {
     if let Value::String(text) = value {
         return Ok(text.clone());
     }
@@ -145,12 +152,12 @@ fn read_content(value: &Value, place: String) -> Result<String, WireError> {
             return Err(fields.error("type", format!("'{kind}' is not text; only text is read")));
         }
         content.push_str(&fields.text("text")?);
-        fields.finish()?;
+        fields.finish(unknown)?;
     }
     Ok(content)
 }
 
-fn read_call(value: &Value, place: String) -> Result<ToolCall, WireError> {
+fn read_call(value: &Value, place: String, unknown: &mut Unknown) -> Result<ToolCall, WireError> {
     let mut fields = Fields::of(value, place)?;
     let id = fields.optional_text("id")?;
     expect_function(&mut fields)?;
@@ -175,8 +182,8 @@ fn read_call(value: &Value, place: String) -> Result<ToolCall, WireError> {
             return Err(inner.error("arguments", problem));
         }
     };
-    inner.finish()?;
-    fields.finish()?;
+    inner.finish(unknown)?;
+    fields.finish(unknown)?;
     Ok(ToolCall {
         id,
         name,
@@ -184,7 +191,7 @@ fn read_call(value: &Value, place: String) -> Result<ToolCall, WireError> {
     })
 }
 
-fn read_tool(value: &Value, place: String) -> Result<ToolSpec, WireError> {
+fn read_tool(value: &Value, place: String, unknown: &mut Unknown) -> Result<ToolSpec, WireError> {
     let mut fields = Fields::of(value, place)?;
     expect_function(&mut fields)?;
     let function = fields.required("function")?;
@@ -203,8 +210,8 @@ fn read_tool(value: &Value, place: String) -> Result<ToolSpec, WireError> {
     };
     // It asks for constrained decoding, which is no matter of the prompt.
     inner.optional("strict");
-    inner.finish()?;
-    fields.finish()?;
+    inner.finish(unknown)?;
+    fields.finish(unknown)?;
     Ok(tool)
 }
 
@@ -258,7 +265,7 @@ mod tests {
     #[case(json!([]), "messages: there are none")]
     #[case(json!("x"), ": expected an object, found text")]
     #[case(json!({"message": []}), "messages: is missing")]
-    #[case(json!({"messages": [], "model": 1}), "model: is not known here; known are messages, tools, chat_template_kwargs")]
+    #[case(json!({"messages": [{"role": "user", "content": "a"}], "model": 1}), "model: is not known here; known are messages, tools, chat_template_kwargs")]
     #[case(json!([{"role": "user", "content": "a"}, 5]), "messages[1]: expected an object, found a number")]
     #[case(json!([{"content": "a"}]), "messages[0].role: is missing")]
     #[case(json!([{"role": "robot", "content": "a"}]), "messages[0].role: 'robot' is not known; known are system, user, assistant, tool")]

@@ -1,0 +1,135 @@
+//! The targets of a run: engines loaded, servers reached or started.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::exit::Explained;
+use super::models;
+use crate::backend::{BackendKind, Precision};
+use crate::endpoint::{Endpoint, HttpEndpoint, HttpOptions};
+use crate::engine::{Engine, EngineOptions};
+use crate::plan::{Answerer, Case};
+use crate::record::ModelProvenance;
+use crate::runner::Targets;
+use crate::scenario::ModelName;
+use crate::target::{EngineTarget, HttpTarget, Network, Secret, Spawned};
+
+/// Everything that answers, for as long as it is held.
+#[derive(Default)]
+pub(super) struct Answering {
+    pub(super) targets: Targets,
+    pub(super) models: Vec<ModelProvenance>,
+    /// The servers that were started; they end when this is dropped.
+    spawned: Vec<Spawned>,
+    network: Option<Network>,
+}
+
+impl Answering {
+    /// Loads every model, and reaches or starts every server, that a case names, once. Cases that
+    /// a server answers get the name of its model. Logs of started servers go to `folder`.
+    pub(super) fn prepare(
+        cases: &mut [Case],
+        options: &EngineOptions,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut answering = Self::default();
+        let mut served: Vec<(Answerer, String)> = Vec::new();
+        for case in cases {
+            let answerer = case.answerer();
+            if !answering.targets.contains_key(&answerer) {
+                match &answerer {
+                    Answerer::Engine(_) => answering.load(case, options)?,
+                    Answerer::Server(endpoint) => {
+                        let model = answering.reach(endpoint, folder)?;
+                        served.push((answerer.clone(), model));
+                    }
+                }
+            }
+            if let Some((_, model)) = served.iter().find(|(other, _)| *other == answerer) {
+                case.model = ModelName {
+                    written: model.clone(),
+                    resolved: model.clone(),
+                };
+            }
+        }
+        Ok(answering)
+    }
+
+    fn load(&mut self, case: &Case, options: &EngineOptions) -> anyhow::Result<()> {
+        let name = models::find(&case.model.resolved)?;
+        let engine = Engine::load(&name, options).map_err(Explained::target)?;
+        let description = engine.model().description();
+        self.models.push(ModelProvenance {
+            name: case.model.written.clone(),
+            description: match (options.backend, options.precision) {
+                (BackendKind::Cpu, Precision::Exact) => description.to_owned(),
+                (BackendKind::Cpu, Precision::Fast) => format!("{description}, fast precision"),
+                (other, _) => format!("{description}, on {}", other.name()),
+            },
+            weights_sha256: crate::model::ModelFiles::find(name)
+                .and_then(|files| files.weights_sha256())
+                .map_err(Explained::target)?,
+        });
+        let target = EngineTarget::new(engine);
+        self.targets.insert(case.answerer(), Arc::new(target));
+        Ok(())
+    }
+
+    /// Returns the name of the server's model.
+    fn reach(&mut self, endpoint: &Endpoint, folder: &Path) -> anyhow::Result<String> {
+        let network = match &self.network {
+            Some(network) => network.clone(),
+            None => self.network.insert(Network::start()?).clone(),
+        };
+        let stopped = || Explained::target("the network's thread has stopped");
+        let http = match endpoint {
+            Endpoint::Http(http) => http.clone(),
+            Endpoint::Spawn(spawn) => {
+                let log = folder.join(format!("server-{}.log", self.spawned.len() + 1));
+                let starting = Spawned::start(spawn, &log);
+                let started = network.wait_for(starting).ok_or_else(stopped)?;
+                let spawned = started.map_err(Explained::target)?;
+                let http = spawned.endpoint.clone();
+                self.spawned.push(spawned);
+                http
+            }
+            Endpoint::Engine => return Err(anyhow::anyhow!("the engine is no server")),
+        };
+        let key = key(&http)?;
+        let reaching = HttpTarget::connect(http.clone(), key, network.clone());
+        let reached = network.wait_for(reaching).ok_or_else(stopped)?;
+        let target = reached.map_err(Explained::target)?;
+        let served = target.served();
+        let tells = match served.tokens {
+            true => "tells its tokens",
+            false => "tells text without token ids",
+        };
+        self.models.push(ModelProvenance {
+            name: served.model.clone(),
+            description: format!("{http}, {tells}"),
+            weights_sha256: String::new(),
+        });
+        let answerer = Answerer::Server(endpoint.clone());
+        self.targets.insert(answerer, Arc::new(target));
+        Ok(served.model)
+    }
+}
+
+/// The key for a server, from the variable that its target names.
+fn key(endpoint: &HttpEndpoint) -> anyhow::Result<Option<Secret>> {
+    let HttpOptions { api_key_env, .. } = &endpoint.options;
+    let Some(variable) = api_key_env else {
+        return Ok(None);
+    };
+    let missing = || format!("{endpoint}: the environment variable {variable} is not set");
+    let key = std::env::var(variable)
+        .ok()
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| Explained::usage(missing()))?;
+    if endpoint.base.is_in_the_clear() {
+        return Err(Explained::usage(format!(
+            "{endpoint}: the key in {variable} would travel in the clear; use https://"
+        )));
+    }
+    Ok(Some(Secret::new(key)))
+}

@@ -1,0 +1,202 @@
+//! Lets requests in: checks them against the model, and counts how many are in the house.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use tokio::sync::{Semaphore, watch};
+
+use super::health::Pulse;
+use super::metrics::Metrics;
+use super::names;
+use super::refusal::{Api, Refusal};
+use super::trace::TraceLine;
+use super::watch::Watched;
+use super::{Served, ServerOptions};
+use crate::generation::{GenerateRequest, Prompt, SamplingParams, SamplingSettings};
+
+/// What all requests share.
+pub(super) struct App {
+    pub(super) served: Served,
+    pub(super) options: ServerOptions,
+    pub(super) metrics: Metrics,
+    pub(super) pulse: Pulse,
+    /// When the server started, in seconds since 1970.
+    pub(super) created: u64,
+    room: Arc<Semaphore>,
+    /// True when no more answers may be written.
+    stop: watch::Receiver<bool>,
+    /// True when no more requests are taken.
+    closing: watch::Receiver<bool>,
+}
+
+/// A request that fits the model, and what was changed to make it fit.
+pub(super) struct Fitted {
+    pub(super) request: GenerateRequest,
+    pub(super) note: Option<String>,
+}
+
+/// A request read by its API: what to generate, how often, and what its answers report.
+pub(super) struct Order {
+    pub(super) api: Api,
+    /// The field that holds the prompt.
+    pub(super) field: &'static str,
+    pub(super) prompts: Vec<Prompt>,
+    pub(super) sampling: SamplingSettings,
+    pub(super) top_logprobs: usize,
+    /// Answers to each prompt.
+    pub(super) n: usize,
+}
+
+impl App {
+    pub(super) fn new(
+        served: Served,
+        options: ServerOptions,
+        stop: watch::Receiver<bool>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            metrics: Metrics::new(&served.name),
+            room: Arc::new(Semaphore::new(options.limits.answers)),
+            pulse: Pulse::default(),
+            created: names::now(),
+            served,
+            options,
+            stop,
+            closing,
+        }
+    }
+
+    /// Checks an order and starts its answers, those to one prompt next to each other. Returns
+    /// them with notes on what was changed.
+    pub(super) async fn admit(&self, order: Order) -> Result<(Vec<Watched>, Vec<String>), Refusal> {
+        if *self.closing.borrow() {
+            return Err(Refusal::stopping());
+        }
+        let count = order.prompts.len() * order.n;
+        let permits = u32::try_from(count).unwrap_or(u32::MAX);
+        let Ok(mut room) = Arc::clone(&self.room).try_acquire_many_owned(permits) else {
+            let most = self.options.limits.answers;
+            let problem = format!("{most} answers are running or waiting; try again soon");
+            return Err(Refusal::busy(problem));
+        };
+        let sampling = self.options.sampling.overlaid(&order.sampling).resolve()?;
+        self.check_bias(&sampling)?;
+
+        let mut answers = Vec::with_capacity(count);
+        let mut notes = Vec::new();
+        for prompt in order.prompts {
+            let fitted = self
+                .fit(prompt, &sampling, order.top_logprobs, order.field)
+                .await?;
+            notes.extend(fitted.note);
+            let seed = fitted.request.sampling.seed;
+            for index in 0..order.n {
+                let mut request = fitted.request.clone();
+                // Each of several answers draws its own numbers, and the same ones every time.
+                request.sampling.seed = seed.map(|seed| seed.wrapping_add(index as u64));
+                // One permit for each answer; the semaphore gave as many as there are answers.
+                let Some(permit) = room.split(1) else {
+                    continue;
+                };
+                let traced = self.options.trace.as_ref().map(|_| request.clone());
+                let line = TraceLine::new(order.api, traced);
+                let events = self.served.target.generate(request);
+                let watched = Watched::new(self, events, permit, line);
+                answers.push(watched);
+            }
+        }
+        notes.dedup();
+        Ok((answers, notes))
+    }
+
+    /// Measures the prompt, and cuts the answer's length to what the context has room for.
+    async fn fit(
+        &self,
+        prompt: Prompt,
+        sampling: &SamplingParams,
+        top_logprobs: usize,
+        field: &'static str,
+    ) -> Result<Fitted, Refusal> {
+        let mut sampling = sampling.clone();
+        if sampling.seed.is_none() && sampling.temperature > 0.0 {
+            sampling.seed = Some(names::random());
+        }
+        let (prompt, count) = self.count(prompt).await?;
+        let most = self.options.limits.context_tokens;
+        let mut note = None;
+        if let Some(count) = count {
+            if count >= most {
+                let problem = format!(
+                    "the prompt has {count} tokens, but prompt and answer have room for {most}"
+                );
+                return Err(Refusal::field(field, problem).with_code("context_length_exceeded"));
+            }
+            let room = most - count;
+            if sampling.max_tokens > room {
+                note = Some(format!(
+                    "max_tokens is cut from {} to {room}, the room behind this prompt",
+                    sampling.max_tokens
+                ));
+                sampling.max_tokens = room;
+            }
+        }
+        let request = GenerateRequest {
+            prompt,
+            sampling,
+            top_logprobs,
+        };
+        Ok(Fitted { request, note })
+    }
+
+    /// Tokens of a prompt, if the model's tokens are known. Long prompts take long to tokenize,
+    /// so it is done where waiting is allowed.
+    pub(super) async fn count(&self, prompt: Prompt) -> Result<(Prompt, Option<usize>), Refusal> {
+        let Some(vocabulary) = self.served.vocabulary.clone() else {
+            return Ok((prompt, None));
+        };
+        let counting = tokio::task::spawn_blocking(move || {
+            let count = vocabulary.count(&prompt);
+            (prompt, count)
+        });
+        match counting.await {
+            Ok((prompt, Ok(count))) => Ok((prompt, Some(count))),
+            Ok((_, Err(error))) => Err(error.into()),
+            Err(_) => Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the prompt could not be tokenized",
+            )),
+        }
+    }
+
+    fn check_bias(&self, sampling: &SamplingParams) -> Result<(), Refusal> {
+        let Some(vocabulary) = &self.served.vocabulary else {
+            return Ok(());
+        };
+        let size = vocabulary.size();
+        match sampling.logit_bias.keys().find(|id| **id as usize >= size) {
+            None => Ok(()),
+            Some(id) => {
+                let problem =
+                    format!("logit_bias names token {id}, but the vocabulary has {size} tokens");
+                Err(Refusal::field("logit_bias", problem))
+            }
+        }
+    }
+
+    /// Completes when no more answers may be written.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.clone();
+        async move {
+            // The sender lives as long as the server; without it there is nothing to wait for.
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// When an answer that starts now must be over.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.options.time_outs.answer
+    }
+}

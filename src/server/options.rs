@@ -1,0 +1,90 @@
+//! How a server behaves: limits, time-outs, defaults. Every value has one here.
+
+use std::time::Duration;
+
+use crate::generation::SamplingSettings;
+
+use super::trace::TraceSink;
+
+/// A server's behaviour.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    /// Sampling where a request says nothing.
+    pub sampling: SamplingSettings,
+    /// Who may ask.
+    pub access: Access,
+    /// How much at once.
+    pub limits: Limits,
+    /// How long at most.
+    pub time_outs: TimeOuts,
+    /// Where requests are written down, if anywhere.
+    pub trace: Option<TraceSink>,
+}
+
+/// Who may ask.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// The key that requests must show; `None` lets everyone in.
+    pub key: Option<String>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.key.as_ref().map(|_| "…");
+        f.debug_struct("Access").field("key", &key).finish()
+    }
+}
+
+/// How much at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// Tokens of a prompt and its answer together.
+    pub context_tokens: usize,
+    /// Answers generated or waiting at the same time; a request beyond gets 429.
+    pub answers: usize,
+    /// Open connections; further ones wait to be accepted.
+    pub connections: usize,
+}
+
+/// How long at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeOuts {
+    /// From a connection, or an answer, to the end of the next request's headers.
+    pub headers: Duration,
+    /// From the headers to the end of the body.
+    pub body: Duration,
+    /// From the request to the end of its answer.
+    pub answer: Duration,
+    /// A write that makes no progress: the client does not read.
+    pub write: Duration,
+    /// Between signs of life on a stream that has nothing to say.
+    pub keep_alive: Duration,
+    /// From the order to stop to the end of the answers that are running.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 16 << 20,
+            context_tokens: 32_768,
+            answers: 64 + 256,
+            connections: 1024,
+        }
+    }
+}
+
+impl Default for TimeOuts {
+    fn default() -> Self {
+        Self {
+            headers: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            answer: Duration::from_secs(3600),
+            write: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The server's answers, path by path.
+
+use std::io::{Read, Write};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::served::{Path, Server, request, scripted};
+use crate::support::Sandbox;
+
+fn chat(over: Value) -> Value {
+    let mut body = json!({"messages": [{"role": "user", "content": "go"}]});
+    for (key, value) in over.as_object().expect("an object") {
+        body[key] = value.clone();
+    }
+    body
+}
+
+#[test]
+fn a_chat_with_a_tool_goes_round() {
+    let server = Server::scripted("think-then-call", &[]);
+    let tools = json!([{"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}]);
+    let whole = server
+        .post("/v1/chat/completions", &chat(json!({"tools": tools})))
+        .json();
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{whole}");
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!(call["function"]["name"], "Read");
+    assert_eq!(
+        call["function"]["arguments"],
+        r#"{"file_path":"README.md"}"#
+    );
+
+    let streamed = server.post(
+        "/v1/chat/completions",
+        &chat(json!({"stream": true, "stream_options": {"include_usage": true}})),
+    );
+    assert_eq!(streamed.events().last().expect("events").1, "[DONE]");
+    let chunks = streamed.chunks();
+    let deltas: Vec<&Value> = chunks
+        .iter()
+        .map(|chunk| &chunk["choices"][0]["delta"])
+        .collect();
+    assert_eq!(deltas[0]["role"], "assistant");
+    let content: String = deltas
+        .iter()
+        .filter_map(|delta| delta["content"].as_str())
+        .collect();
+    assert_eq!(choice["message"]["content"], content, "{}", streamed.body);
+    let calls: Vec<&Value> = deltas
+        .iter()
+        .filter_map(|delta| delta.get("tool_calls"))
+        .collect();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0][0]["function"], call["function"]);
+    assert_eq!(calls[0][0]["index"], 0);
+    let usage = &chunks.last().expect("chunks")["usage"];
+    assert_eq!(
+        usage["completion_tokens"],
+        whole["usage"]["completion_tokens"]
+    );
+
+    // What an SDK sends back of an answer, nulls and all, is understood.
+    let mut asked = choice["message"].clone();
+    asked["annotations"] = json!([]);
+    asked["audio"] = Value::Null;
+    let answer = server
+        .post(
+            "/v1/chat/completions",
+            &json!({"messages": [
+                {"role": "user", "content": "go"}, asked,
+                {"role": "tool", "tool_call_id": call["id"], "content": "# Title"}]}),
+        )
+        .json();
+    let said = &answer["choices"][0]["message"]["content"];
+    assert_eq!(said, "It says how to build the project.", "{answer}");
+}
+
+#[test]
+fn the_same_with_anthropic() {
+    let server = Server::scripted("think-then-call", &[]);
+    let ask = |stream: bool| {
+        json!({"max_tokens": 100, "stream": stream, "system": "s",
+            "messages": [{"role": "user", "content": "go"}],
+            "tools": [{"name": "Read", "input_schema": {"type": "object"}}]})
+    };
+    let whole = server.post("/v1/messages", &ask(false)).json();
+    assert_eq!(whole["stop_reason"], "tool_use", "{whole}");
+    let blocks = whole["content"].as_array().expect("blocks");
+    let call = blocks.last().expect("a call");
+    assert_eq!(call["name"], "Read");
+    assert_eq!(call["input"], json!({"file_path": "README.md"}));
+
+    let streamed = server.post("/v1/messages", &ask(true));
+    let names: Vec<String> = streamed
+        .events()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let mut order = names.clone();
+    order.dedup();
+    assert_eq!(
+        order,
+        [
+            "message_start",
+            "ping",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "message_stop",
+        ],
+        "{}",
+        streamed.body
+    );
+    let chunks = streamed.chunks();
+    let deltas = || chunks.iter().map(|chunk| &chunk["delta"]);
+    let text: String = deltas()
+        .filter_map(|delta| delta["text"].as_str())
+        .collect();
+    assert_eq!(blocks[0]["text"], text);
+    let input: String = deltas()
+        .filter_map(|delta| delta["partial_json"].as_str())
+        .collect();
+    assert_eq!(
+        serde_json::from_str::<Value>(&input).expect("JSON"),
+        call["input"]
+    );
+
+    let after = server
+        .post(
+            "/v1/messages",
+            &json!({"max_tokens": 100, "messages": [
+                {"role": "user", "content": "go"},
+                {"role": "assistant", "content": blocks},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": call["id"], "content": "# Title"}]}]}),
+        )
+        .json();
+    assert_eq!(
+        after["content"][0]["text"], "It says how to build the project.",
+        "{after}"
+    );
+    assert_eq!(after["stop_reason"], "end_turn");
+}
+
+#[test]
+fn counting_agrees_with_the_answer() {
+    let server = Server::scripted("period-five", &[]);
+    let body = json!({"messages": [{"role": "user", "content": "count me"}], "max_tokens": 1});
+    let counted = server.post("/v1/messages/count_tokens", &body).json();
+    let usage = &server.post("/v1/messages", &body).json()["usage"];
+    let read = |field: &str| usage[field].as_u64().expect("a count");
+    let prompt = read("input_tokens") + read("cache_read_input_tokens");
+    assert_eq!(counted["input_tokens"], prompt);
+}
+
+#[test]
+fn stops_end_an_answer_and_say_which() {
+    let server = Server::scripted("period-five", &[]);
+    for stream in [false, true] {
+        let body = json!({"messages": [{"role": "user", "content": "go"}], "max_tokens": 30,
+            "stop_sequences": ["nowhere", "three"], "stream": stream});
+        let answer = server.post("/v1/messages", &body);
+        assert!(
+            answer.body.contains(r#""stop_sequence":"three""#),
+            "{}",
+            answer.body
+        );
+        assert!(!answer.body.contains("four"), "{}", answer.body);
+        let body = chat(json!({"stop": "three", "stream": stream}));
+        let answer = server.post("/v1/chat/completions", &body);
+        assert!(
+            answer.body.contains(r#""finish_reason":"stop""#),
+            "{}",
+            answer.body
+        );
+        assert!(!answer.body.contains("three"), "{}", answer.body);
+    }
+}
+
+#[test]
+fn log_probabilities_name_the_tokens() {
+    let server = Server::scripted("period-five", &[]);
+    let body = json!({"logprobs": true, "top_logprobs": 2, "max_tokens": 3});
+    let answer = server
+        .post("/v1/chat/completions", &chat(body.clone()))
+        .json();
+    let content = &answer["choices"][0]["logprobs"]["content"];
+    let names: Vec<&str> = (0..3)
+        .filter_map(|at| content[at]["token"].as_str())
+        .collect();
+    assert_eq!(names, ["one ", "two ", "three "], "{answer}");
+    assert_eq!(content[0]["top_logprobs"][0]["token"], "one ");
+    assert_eq!(
+        content[0]["top_logprobs"].as_array().expect("a list").len(),
+        2
+    );
+    assert_eq!(content[0]["bytes"], json!(b"one "));
+
+    let mut streamed = chat(body);
+    streamed["stream"] = json!(true);
+    let chunks = server.post("/v1/chat/completions", &streamed).chunks();
+    let told: Vec<Value> = chunks
+        .iter()
+        .filter_map(|chunk| {
+            chunk["choices"][0]["logprobs"]["content"]
+                .as_array()
+                .cloned()
+        })
+        .flatten()
+        .collect();
+    assert_eq!(Value::Array(told), *content);
+
+    let body = json!({"prompt": "go", "logprobs": 1, "max_tokens": 2});
+    let answer = server.post("/v1/completions", &body).json();
+    let lists = &answer["choices"][0]["logprobs"];
+    assert_eq!(lists["tokens"], json!(["one ", "two "]));
+    assert_eq!(lists["text_offset"], json!([0, 4]));
+}
+
+#[test]
+fn several_answers_and_several_prompts() {
+    let server = Server::scripted("coin", &[]);
+    let body = chat(json!({"n": 8, "temperature": 1, "seed": 3, "max_tokens": 12}));
+    let texts = |answer: Value| -> Vec<String> {
+        let choices = answer["choices"].as_array().expect("choices").clone();
+        choices
+            .iter()
+            .map(|choice| choice["message"]["content"].to_string())
+            .collect()
+    };
+    let first = texts(server.post("/v1/chat/completions", &body).json());
+    assert_eq!(first.len(), 8);
+    assert!(first.iter().any(|text| *text != first[0]), "{first:?}");
+    assert_eq!(
+        first,
+        texts(server.post("/v1/chat/completions", &body).json())
+    );
+
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let mut said = vec![String::new(); 8];
+    for chunk in server.post("/v1/chat/completions", &streamed).chunks() {
+        let choice = &chunk["choices"][0];
+        let index = choice["index"].as_u64().expect("an index") as usize;
+        said[index] += choice["delta"]["content"].as_str().unwrap_or_default();
+    }
+    let said: Vec<String> = said
+        .into_iter()
+        .map(|text| json!(text).to_string())
+        .collect();
+    assert_eq!(said, first);
+
+    let body = json!({"prompt": ["a", "b", [20, 21]], "n": 2, "max_tokens": 4, "stream": false});
+    let answer = server.post("/v1/completions", &body).json();
+    assert_eq!(answer["choices"].as_array().expect("choices").len(), 6);
+}
+
+#[test]
+fn requests_without_a_seed_differ() {
+    let server = Server::scripted("coin", &[]);
+    let body = chat(json!({"temperature": 1, "max_tokens": 40, "repetition_penalty": 1.0}));
+    let texts: Vec<String> = (0..12)
+        .map(|_| server.post("/v1/chat/completions", &body).json()["choices"].to_string())
+        .collect();
+    assert!(texts.iter().any(|text| *text != texts[0]), "{}", texts[0]);
+}
+
+#[test]
+fn unknown_fields_and_other_models_are_warned_of() {
+    let server = Server::scripted("period-five", &[]);
+    for path in [Path::Chat, Path::Completions, Path::Messages] {
+        let over = json!({"temprature": 0.5, "model": "gpt-4"});
+        let answer = server.post(path.as_str(), &path.body("go", false, &over));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(
+            answer.head.contains("did you mean 'temperature'?"),
+            "{}",
+            answer.head
+        );
+        assert!(
+            answer.head.contains("model 'gpt-4' is not served here"),
+            "{}",
+            answer.head
+        );
+    }
+    let over = json!({"max_tokens": 10_000_000});
+    let path = Path::Chat;
+    let short = server.post(path.as_str(), &path.body("go", false, &over));
+    assert!(short.head.contains("max_tokens is cut"), "{}", short.head);
+}
+
+#[rstest]
+#[case(json!({"temperature": -1}), "temperature")]
+#[case(json!({"temperature": "x"}), "temperature")]
+#[case(json!({"top_p": 1.5}), "top_p")]
+#[case(json!({"max_tokens": 0}), "max_tokens")]
+#[case(json!({"repetition_penalty": -1}), "repetition_penalty")]
+#[case(json!({"repetition_context_size": -1}), "repetition_context_size")]
+#[case(json!({"logit_bias": {"999999": 5}}), "logit_bias")]
+#[case(json!({"logit_bias": {"5": null}}), "logit_bias")]
+fn wrong_values_are_refused_by_name_in_each_shape(#[case] over: Value, #[case] field: &str) {
+    let server = Server::scripted("period-five", &[]);
+    for path in [Path::Chat, Path::Completions, Path::Messages] {
+        for stream in [false, true] {
+            let answer = server.post(path.as_str(), &path.body("go", stream, &over));
+            assert_eq!(answer.status, 400, "{path:?} {over} {}", answer.body);
+            let error = &answer.json()["error"];
+            assert_eq!(error["type"], "invalid_request_error");
+            if path == Path::Messages {
+                assert!(error["message"].to_string().contains(field), "{error}");
+            } else {
+                assert_eq!(error["param"], field, "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_key_is_asked_for() {
+    let model = scripted("period-five");
+    let server = Server::start(Sandbox::new(), &model, &[], &[("LOOPWATCH_API_KEY", "k")]);
+    let body = chat(json!({"max_tokens": 2})).to_string();
+    let ask = |path: &str, header: &str| server.send(path, &[header], body.as_bytes()).status;
+    assert_eq!(ask("/v1/chat/completions", "x: y"), 401);
+    assert_eq!(ask("/v1/chat/completions", "authorization: Bearer no"), 401);
+    assert_eq!(ask("/v1/chat/completions", "authorization: Bearer k"), 200);
+    assert_eq!(ask("/v1/messages", "x-api-key: k"), 200);
+    assert_eq!(server.get("/v1/models").status, 401);
+    assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn a_client_that_leaves_stops_the_work() {
+    let server = Server::scripted("period-five", &[]);
+    let endless = json!({"repetition_penalty": 1.0, "max_tokens": 32_000, "return_tokens": false});
+    for (count, stream) in [(1.0, true), (2.0, false)] {
+        let body = Path::Chat.body("go", stream, &endless).to_string();
+        let mut client = server.connect();
+        let bytes = request("/v1/chat/completions", &[], body.as_bytes());
+        client.write_all(&bytes).expect("sent");
+        if stream {
+            client.read_exact(&mut [0; 4096]).expect("a beginning");
+        } else {
+            server.wait_until("it runs", |server| {
+                server.metric("loopwatch_answers_running") > 0.0
+            });
+        }
+        drop(client);
+        server.wait_until("the answer is cancelled", |server| {
+            server.metric("loopwatch_answers_total{reason=\"cancelled\"}") == count
+        });
+    }
+    let tokens = server.metric("loopwatch_output_tokens_total");
+    assert!(tokens < 60_000.0, "{tokens} tokens for nobody");
+    assert_eq!(server.metric("loopwatch_answers_running"), 0.0);
+}
+
+#[test]
+fn a_full_house_says_so() {
+    let server = Server::scripted("period-five", &["--max-answers", "1"]);
+    let endless = json!({"repetition_penalty": 1.0, "max_tokens": 32_000});
+    let body = Path::Chat.body("go", true, &endless).to_string();
+    let mut client = server.connect();
+    let bytes = request("/v1/chat/completions", &[], body.as_bytes());
+    client.write_all(&bytes).expect("sent");
+    // Reads a little and then nothing more, so the answer stays.
+    client.read_exact(&mut [0; 512]).expect("a beginning");
+    let refused = server.post("/v1/chat/completions", &chat(json!({})));
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
+    assert_eq!(refused.json()["error"]["code"], "queue_full");
+    drop(client);
+    server.wait_until("there is room again", |server| {
+        server.post("/v1/chat/completions", &chat(json!({}))).status == 200
+    });
+}
+
+#[test]
+fn the_order_to_stop_ends_every_stream_in_its_form() {
+    let server = Server::scripted("period-five", &["--grace", "0"]);
+    let endless = json!({"repetition_penalty": 1.0, "max_tokens": 32_000});
+    let mut clients = Vec::new();
+    for index in 0..32 {
+        let path = if index % 2 == 0 {
+            Path::Chat
+        } else {
+            Path::Messages
+        };
+        let body = path.body("go", true, &endless).to_string();
+        let mut client = server.connect();
+        let bytes = request(path.as_str(), &[], body.as_bytes());
+        client.write_all(&bytes).expect("sent");
+        client.read_exact(&mut [0; 256]).expect("a beginning");
+        clients.push((path, client));
+    }
+    server.terminate();
+    let readers: Vec<_> = clients
+        .into_iter()
+        .map(|(path, mut client)| {
+            std::thread::spawn(move || {
+                let mut rest = String::new();
+                client.read_to_string(&mut rest).expect("UTF-8, and an end");
+                let end = match path {
+                    Path::Messages => "event: error\n",
+                    _ => "data: [DONE]\n",
+                };
+                assert!(
+                    rest.contains(end),
+                    "{path:?}: {}",
+                    &rest[rest.len() - 400..]
+                );
+                assert!(rest.ends_with("0\r\n\r\n"), "the body is not complete");
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.join().expect("a well-formed end");
+    }
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn traces_hold_words_only_if_asked() {
+    for (arguments, kept) in [
+        (&["--trace", "t"][..], false),
+        (&["--trace", "t", "--trace-text"], true),
+    ] {
+        let server = Server::scripted("period-five", arguments);
+        let body = json!({"messages": [{"role": "user", "content": "my secret"}], "stop": "secret two",
+            "repetition_penalty": 1.0});
+        server.post("/v1/chat/completions", &body);
+        server.wait_until("the line is written", |server| {
+            server.sandbox.read("t").ends_with('\n')
+        });
+        let text = server.sandbox.read("t");
+        let line: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(text.contains("secret"), kept, "{text}");
+        assert_eq!(text.contains("three"), kept, "{text}");
+        assert_eq!(line["finish"]["reason"], "length", "{text}");
+        assert_eq!(line["loop"]["period"], 5, "{text}");
+        assert_eq!(line["sampling"]["repetition_penalty"], 1.0);
+        let looped = server.metric("loopwatch_loops_total{state=\"confirmed\",period=\"short\"}");
+        assert_eq!(looped, 1.0);
+    }
+}
+
+#[test]
+fn other_paths_and_methods() {
+    let server = Server::scripted("period-five", &[]);
+    let models = server.get("/v1/models").json();
+    let name = models["data"][0]["id"].as_str().expect("a name").to_owned();
+    assert_eq!(server.get(&format!("/v1/models/{name}")).status, 200);
+    let missing = server.get("/v1/models/gpt-4");
+    assert_eq!(
+        (missing.status, &missing.json()["error"]["code"]),
+        (404, &json!("model_not_found"))
+    );
+    assert_eq!(server.get("/nothing").status, 404);
+    assert_eq!(server.get("/v1/chat/completions").status, 405);
+    assert_eq!(server.get("/v1/messages").json()["type"], "error");
+    assert_eq!(server.get("/health").json()["status"], "ok");
+}
