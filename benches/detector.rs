@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use loopwatch::loops::{LoopDetector, Thresholds};
+use loopwatch::loops::{LoopDetector, Settings, Thresholds, Watch, words};
 
 const TOKENS: usize = 32_768;
 
@@ -90,5 +90,91 @@ fn detector(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, detector);
+/// Text whose words come in no order.
+fn prose() -> String {
+    healthy()
+        .chunks(11)
+        .map(|chunk| {
+            let words: Vec<String> = chunk
+                .iter()
+                .map(|id| format!("w{}", letters(*id)))
+                .collect();
+            words.join(" ") + ". "
+        })
+        .collect()
+}
+
+fn letters(id: u32) -> String {
+    id.to_string()
+        .bytes()
+        .map(|digit| (digit - b'0' + b'b') as char)
+        .collect()
+}
+
+fn code() -> String {
+    let line = |ids: &[u32]| {
+        format!(
+            "    let {} = {}({}, {});\n",
+            letters(ids[0]),
+            letters(ids[1]),
+            ids[2],
+            letters(ids[3])
+        )
+    };
+    healthy().chunks_exact(4).map(line).collect()
+}
+
+/// All detectors, per piece of text.
+fn watch(criterion: &mut Criterion) {
+    let spelled = |word: Vec<u32>| -> String {
+        word.into_iter()
+            .filter_map(|letter| char::from_digit(letter + 10, 36))
+            .map(|c| format!("{c} "))
+            .collect()
+    };
+    let texts = [
+        ("prose", prose()),
+        ("code", code()),
+        (
+            "looped_sentence",
+            "Wait, let me check that again. ".repeat(3_000),
+        ),
+        ("newlines", "\n".repeat(TOKENS)),
+        (
+            "counter",
+            (0..3_000)
+                .map(|n| format!("Step {n}: check the file again.\n"))
+                .collect(),
+        ),
+        ("digits", (0..8_000).map(|n| format!("{n},")).collect()),
+        ("thue_morse", spelled(words::thue_morse(TOKENS / 2))),
+        ("fibonacci", spelled(words::fibonacci(TOKENS / 2))),
+        ("de_bruijn", spelled(words::de_bruijn(2, 14))),
+    ];
+    let mut group = criterion.benchmark_group("watch");
+    for (name, text) in &texts {
+        let fresh = Watch::new(Settings::for_text());
+        let mut counted = fresh.clone();
+        counted.push_text(text, |_| ());
+        group.throughput(Throughput::Elements(counted.tokens() as u64));
+        group.bench_with_input(
+            BenchmarkId::new("push_text", name),
+            text,
+            |bencher, text| {
+                bencher.iter_batched_ref(
+                    || fresh.clone(),
+                    |watch| {
+                        watch.push_text(text, |change| {
+                            black_box(change);
+                        })
+                    },
+                    criterion::BatchSize::LargeInput,
+                );
+            },
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, detector, watch);
 criterion_main!(benches);

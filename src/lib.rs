@@ -13,7 +13,7 @@
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
 //!  L2 snapshot        model  endpoint
-//!  L1 metrics         sampling  text  protocol  backend  scripted  faults
+//!  L1 metrics  evaluation  sampling  text  protocol  backend  scripted  faults
 //!  L0 generation  loops  yaml  simd
 //! ```
 //!
@@ -24,7 +24,8 @@
 //! - [`generation`]: the vocabulary: requests, events, transcripts.
 //! - [`loops`]: the loop detector. [`yaml`]: strict reading of what people write.
 //!   [`simd`]: vectors that give the same bits in every instruction set.
-//! - [`metrics`]: latency from transcripts. [`sampling`]: from logits to a token. [`text`]:
+//! - [`metrics`]: latency from transcripts. [`evaluation`]: proves loop detectors on a labelled
+//!   corpus. [`sampling`]: from logits to a token. [`text`]:
 //!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
 //!   [`backend`]: tensor operations. [`scripted`]: real checkpoints that say what a short YAML
 //!   file says. [`faults`]: a scripted server that goes wrong.
@@ -56,6 +57,7 @@ pub mod backend;
 pub mod cli;
 pub mod endpoint;
 pub mod engine;
+pub mod evaluation;
 pub mod faults;
 pub mod generation;
 pub mod loops;

@@ -18,10 +18,12 @@
 //! repetition is first seen takes *k* steps, but repetitions of similar period that long cannot
 //! start often, so the average stays; one token never costs more than O(P).
 
-use super::history::{History, weight};
+use super::context::Context;
+use super::history::{History, Place, weight};
 use super::last_seen::LastSeen;
+use super::requested::Requested;
 use super::thresholds::Thresholds;
-use super::verdict::{Change, FRAGMENT_TOKENS, LoopState, LoopVerdict};
+use super::verdict::{Change, FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
 
 /// Watches one sequence of tokens for loops.
 ///
@@ -29,6 +31,8 @@ use super::verdict::{Change, FRAGMENT_TOKENS, LoopState, LoopVerdict};
 #[derive(Clone, Debug)]
 pub struct LoopDetector {
     thresholds: Thresholds,
+    /// What the tokens are part of, where that is known.
+    context: Option<Context>,
     history: History,
     levels: Vec<Level>,
     /// The earliest confirmed loop among those that are over.
@@ -50,6 +54,7 @@ impl LoopDetector {
             .collect();
         Self {
             thresholds,
+            context: None,
             history: History::new(reach),
             levels,
             recovered: None,
@@ -58,13 +63,24 @@ impl LoopDetector {
         }
     }
 
+    /// Says what the tokens that follow are part of. A repetition that begins in a table or in data
+    /// has to be longer before it counts; see [`Thresholds::spans_in`].
+    pub fn set_context(&mut self, context: Context) {
+        self.context = Some(context);
+    }
+
     /// Reads one token and says whether that changed anything.
     ///
     /// When one token changes more than one loop, the most urgent change is returned: confirmed,
     /// suspected, recovered, ended, and the shorter period first. [`verdict`](Self::verdict)
     /// misses none.
     pub fn push(&mut self, token: u32) -> Option<Change> {
-        self.history.push(token);
+        self.push_at(token, Place::default())
+    }
+
+    /// Reads one token that stands at `place`.
+    pub(super) fn push_at(&mut self, token: u32, place: Place) -> Option<Change> {
+        self.history.push(token, place);
         let at = self.history.len() - 1;
         let mut told: Option<Change> = None;
         for index in 0..self.levels.len() {
@@ -72,10 +88,12 @@ impl LoopDetector {
             if level.length > self.history.len() {
                 break;
             }
-            let Some((state, run)) = level.advance(&self.history, &self.thresholds) else {
+            let Some((state, run)) = level.advance(&self.history, &self.thresholds, self.context)
+            else {
                 continue;
             };
             let change = Change {
+                kind: LoopKind::Exact,
                 state,
                 period: run.period,
                 onset: run.onset,
@@ -86,12 +104,8 @@ impl LoopDetector {
             }
             match state {
                 LoopState::Confirmed => self.last_confirmed_at = Some(at),
-                LoopState::Recovered => {
-                    keep_first(&mut self.recovered, run.verdict(state, &self.thresholds))
-                }
-                LoopState::Ended => {
-                    keep_first(&mut self.ended, run.verdict(state, &self.thresholds))
-                }
+                LoopState::Recovered => keep_first(&mut self.recovered, run.verdict(state)),
+                LoopState::Ended => keep_first(&mut self.ended, run.verdict(state)),
                 LoopState::Suspected | LoopState::Relapsed => {}
             }
         }
@@ -104,6 +118,29 @@ impl LoopDetector {
         self.history.len()
     }
 
+    /// The repetition of `period` that goes on at the newest token: the place of its first token,
+    /// and its length so far.
+    pub(super) fn running(&self, period: usize) -> Option<(Place, usize)> {
+        let level = period.next_power_of_two().trailing_zeros() as usize;
+        let run = self.levels.get(level)?.run.as_ref()?;
+        (run.period == period).then_some((run.place, run.span))
+    }
+
+    /// Whether a repetition that was suspected or confirmed goes on at the newest token.
+    pub(super) fn is_alarmed(&self) -> bool {
+        let mut runs = self.levels.iter().filter_map(|level| level.run.as_ref());
+        runs.any(|run| run.alarm.is_some())
+    }
+
+    /// The tokens from `onset`, at most `length`, as far as they are still kept.
+    pub(super) fn kept_from(&self, onset: usize, length: usize) -> Vec<u32> {
+        let back = (self.history.len() - onset).min(self.history.kept());
+        let length = length.min(back);
+        (0..length)
+            .map(|offset| self.history.back(back - 1 - offset))
+            .collect()
+    }
+
     /// What is known so far: the first confirmed loop; else the first suspected one that still
     /// repeats; else the first suspected one that ended.
     #[must_use]
@@ -113,12 +150,9 @@ impl LoopDetector {
         for run in self.levels.iter().filter_map(|level| level.run.as_ref()) {
             match run.state() {
                 Some(LoopState::Confirmed) => {
-                    keep_first(
-                        &mut confirmed,
-                        run.verdict(LoopState::Confirmed, &self.thresholds),
-                    );
+                    keep_first(&mut confirmed, run.verdict(LoopState::Confirmed));
                 }
-                Some(state) => keep_first(&mut suspected, run.verdict(state, &self.thresholds)),
+                Some(state) => keep_first(&mut suspected, run.verdict(state)),
                 None => {}
             }
         }
@@ -188,7 +222,12 @@ impl Level {
 
     /// Takes the newest token into account. Returns the run that just crossed a threshold or
     /// broke, with its new state; a run that breaks unsuspected is nobody's business.
-    fn advance(&mut self, history: &History, thresholds: &Thresholds) -> Option<(LoopState, Run)> {
+    fn advance(
+        &mut self,
+        history: &History,
+        thresholds: &Thresholds,
+        context: Option<Context>,
+    ) -> Option<(LoopState, Run)> {
         let mut broken = None;
         match &mut self.run {
             Some(run) if history.repeats_at(run.period) => run.span += 1,
@@ -199,7 +238,7 @@ impl Level {
             let lag = self
                 .seen
                 .find(hash, |lag| history.block_repeats_at(lag, self.length));
-            self.run = lag.map(|lag| self.start(lag, history, thresholds));
+            self.run = lag.map(|lag| self.start(lag, history, thresholds, context));
         }
         self.seen.record(hash);
         if let Some(run) = broken {
@@ -210,18 +249,29 @@ impl Level {
     }
 
     /// The run that shows in the newest block and the same block `lag` tokens before.
-    fn start(&self, lag: usize, history: &History, thresholds: &Thresholds) -> Run {
+    fn start(
+        &self,
+        lag: usize,
+        history: &History,
+        thresholds: &Thresholds,
+        context: Option<Context>,
+    ) -> Run {
         let span = self.length + lag;
         // A period of at most half the block has a level of its own, which saw it first. Following
         // it here as well keeps this level from searching in vain.
         let own = lag * 2 > self.length;
-        let limit = |limit: Option<usize>| limit.filter(|_| own).unwrap_or(usize::MAX);
+        let (suspected_span, confirmed_span) = thresholds
+            .spans_in(lag, context)
+            .filter(|_| own)
+            .unwrap_or((usize::MAX, usize::MAX));
         Run {
             period: lag,
             onset: history.len() - span,
+            place: history.place_back(span - 1),
             span,
-            suspected_span: limit(thresholds.suspected_span(lag)),
-            confirmed_span: limit(thresholds.confirmed_span(lag)),
+            suspected_span,
+            confirmed_span,
+            context,
             alarm: None,
         }
     }
@@ -232,9 +282,11 @@ impl Level {
 struct Run {
     period: usize,
     onset: usize,
+    place: Place,
     span: usize,
     suspected_span: usize,
     confirmed_span: usize,
+    context: Option<Context>,
     alarm: Option<Box<Alarm>>,
 }
 
@@ -308,14 +360,15 @@ impl Run {
             .collect()
     }
 
-    fn verdict(&self, state: LoopState, thresholds: &Thresholds) -> Option<LoopVerdict> {
+    fn verdict(&self, state: LoopState) -> Option<LoopVerdict> {
         let alarm = self.alarm.as_ref()?;
         let required = if state.is_confirmed() {
-            thresholds.confirmed_span(self.period)
+            self.confirmed_span
         } else {
-            thresholds.suspected_span(self.period)
-        }?;
+            self.suspected_span
+        };
         Some(LoopVerdict {
+            kind: LoopKind::Exact,
             state,
             period: self.period,
             span: self.span,
@@ -326,6 +379,9 @@ impl Run {
             ended_at: alarm.ended_at,
             wasted_tokens: self.span - self.period,
             fragment_tokens: alarm.fragment_tokens.clone(),
+            onset_byte: self.context.map(|_| self.place.byte as usize),
+            context: self.context,
+            requested: Requested::Unknown,
         })
     }
 }

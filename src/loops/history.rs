@@ -8,12 +8,22 @@ const MODULUS: u64 = (1 << 61) - 1;
 /// The first fractional bits of π: a number nobody chose for its effect here.
 const BASE: u64 = 0x243F_6A88_85A3_08D3 & MODULUS;
 
+/// Where something stands: the token it belongs to, and its first byte. Both modulo 2³², which
+/// is enough to tell places apart that are less than that from each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) token: u32,
+    pub(super) byte: u32,
+}
+
 /// A ring of the latest tokens and of the prefix hashes that end at them.
 #[derive(Clone, Debug)]
 pub(super) struct History {
     tokens: Vec<u32>,
     /// `prefixes[n]` is the hash of the first `n` tokens, for the latest `n`.
     prefixes: Vec<u64>,
+    /// Where each token stands in the stream it was made from.
+    places: Vec<Place>,
     mask: usize,
     len: usize,
 }
@@ -25,6 +35,7 @@ impl History {
         Self {
             tokens: vec![0; capacity],
             prefixes: vec![0; capacity],
+            places: vec![Place::default(); capacity],
             mask: capacity - 1,
             len: 0,
         }
@@ -35,7 +46,8 @@ impl History {
         self.len
     }
 
-    pub(super) fn push(&mut self, token: u32) {
+    pub(super) fn push(&mut self, token: u32, place: Place) {
+        self.places[self.len & self.mask] = place;
         let prefix = multiply(self.prefixes[self.len & self.mask], BASE) + u64::from(token) + 1;
         self.tokens[self.len & self.mask] = token;
         self.len += 1;
@@ -45,6 +57,16 @@ impl History {
     /// The token `lag` places before the newest one.
     pub(super) fn back(&self, lag: usize) -> u32 {
         self.tokens[self.len.wrapping_sub(1 + lag) & self.mask]
+    }
+
+    /// The place of the token `lag` places before the newest one.
+    pub(super) fn place_back(&self, lag: usize) -> Place {
+        self.places[self.len.wrapping_sub(1 + lag) & self.mask]
+    }
+
+    /// How many of the newest tokens are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.len.min(self.tokens.len())
     }
 
     /// Whether the newest token equals the one `lag` places before it.
@@ -64,7 +86,9 @@ impl History {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(self.tokens.as_slice()) + size_of_val(self.prefixes.as_slice())
+        size_of_val(self.tokens.as_slice())
+            + size_of_val(self.prefixes.as_slice())
+            + size_of_val(self.places.as_slice())
     }
 }
 
@@ -93,14 +117,14 @@ mod tests {
         let mut history = History::new(8);
         let mut hashes = Vec::new();
         for token in (0..400).map(|i| [7, u32::MAX, 0, 3, 9][i % 5]) {
-            history.push(token);
+            history.push(token, Place::default());
             if history.len().is_multiple_of(5) && history.len() >= 10 {
                 hashes.push(history.block_hash(8, weight(8)));
             }
         }
         hashes.dedup();
         assert_eq!(hashes.len(), 1);
-        history.push(8);
+        history.push(8, Place::default());
         assert_ne!(history.block_hash(8, weight(8)), hashes[0]);
     }
 
@@ -121,7 +145,7 @@ mod tests {
     fn comparison_reaches_twice_back() {
         let mut history = History::new(4);
         for token in [0, 1, 2, 3, 4, 1, 2, 3, 4] {
-            history.push(token);
+            history.push(token, Place::default());
         }
         assert!(history.block_repeats_at(4, 4));
         assert!(!history.block_repeats_at(3, 1));

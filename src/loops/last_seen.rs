@@ -102,7 +102,7 @@ impl LastSeen {
 mod tests {
     use std::collections::HashMap;
 
-    use super::super::history::{History, weight};
+    use super::super::history::{History, Place, weight};
     use super::super::{Band, Rule, Thresholds, detect};
     use super::*;
 
@@ -155,7 +155,8 @@ mod tests {
             state ^= state << 17;
             let pair = [(state >> 32) as u32, state as u32];
             let mut history = History::new(2);
-            pair.into_iter().for_each(|token| history.push(token));
+            pair.into_iter()
+                .for_each(|token| history.push(token, Place::default()));
             let earlier = places.insert(seen.place(history.block_hash(2, weight(2))), pair)?;
             Some([earlier, pair])
         })

@@ -18,25 +18,49 @@
 //!
 //! Nothing here does IO, reads a clock, or fails on any sequence of tokens.
 
+mod context;
 mod detector;
+mod folded;
 mod fragment;
 mod history;
 mod last_seen;
+mod measured;
+mod novelty;
+mod pieces;
+mod policy;
+mod replay;
+mod requested;
+mod rewind;
+mod segments;
+mod settings;
+mod sighting;
+mod surprisal;
 mod thresholds;
+mod tools;
 mod units;
 mod verdict;
+mod watch;
+pub mod words;
 
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod words;
 
+pub use context::Context;
 pub use detector::{LoopDetector, detect};
 pub use fragment::{FRAGMENT_CHARS, escape_fragment};
+pub use measured::{CONFIRMED, SUSPECTED};
+pub use policy::{Action, Policy, Shadow};
+pub use replay::ReplayWatch;
+pub use requested::{PromptRequest, Requested};
+pub use rewind::Rewind;
+pub use settings::Settings;
+pub use surprisal::SurprisalWatch;
 pub use thresholds::{
-    Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, Rule, Thresholds, ThresholdsError,
+    Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, PATIENT_SPAN, Rule, Thresholds, ThresholdsError,
 };
+pub use tools::{LONGEST_CYCLE, ToolWatch};
 pub use units::{Unit, text_units};
-pub use verdict::{Change, FRAGMENT_TOKENS, LoopState, LoopVerdict};
+pub use verdict::{Change, FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
+pub use watch::Watch;

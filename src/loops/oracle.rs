@@ -3,7 +3,7 @@
 //! It knows nothing of hashes or levels. After each token, `run[p]` is the number of newest tokens
 //! that equal the one `p` places before them.
 
-use super::{Change, LoopState, Thresholds};
+use super::{Change, LoopKind, LoopState, Thresholds};
 
 /// Every change that a detector with these thresholds must report, in order.
 pub(super) fn changes(tokens: &[u32], thresholds: &Thresholds) -> Vec<Change> {
@@ -24,6 +24,7 @@ pub(super) fn changes(tokens: &[u32], thresholds: &Thresholds) -> Vec<Change> {
                     LoopState::Ended
                 };
                 told.push(Change {
+                    kind: LoopKind::Exact,
                     state,
                     period,
                     onset,
@@ -48,6 +49,7 @@ pub(super) fn changes(tokens: &[u32], thresholds: &Thresholds) -> Vec<Change> {
             {
                 alarms[period] = Some((onset, state));
                 told.push(Change {
+                    kind: LoopKind::Exact,
                     state,
                     period,
                     onset,

@@ -280,6 +280,7 @@ fn a_loop_recovers() {
         .collect();
     let found = loop_in(&tokens, &Thresholds::default());
     let expected = LoopVerdict {
+        kind: LoopKind::Exact,
         state: LoopState::Recovered,
         period: 10,
         span: 305,
@@ -290,6 +291,9 @@ fn a_loop_recovers() {
         ended_at: Some(405),
         wasted_tokens: 295,
         fragment_tokens: block(10),
+        onset_byte: None,
+        context: None,
+        requested: Requested::Unknown,
     };
     assert_eq!(found, expected);
     assert_eq!(found.copies(), 30.5);
@@ -367,7 +371,7 @@ fn long_fragments_are_cut() {
 fn state_is_bounded_and_does_not_grow() {
     let mut detector = LoopDetector::new(Thresholds::default());
     let before = detector.memory_bytes();
-    assert!(before < 320 * 1024, "{before} bytes");
+    assert!(before < 400 * 1024, "{before} bytes");
     for token in thue_morse(30_000)
         .into_iter()
         .chain(looped(&block(77), 30_000))
@@ -376,7 +380,7 @@ fn state_is_bounded_and_does_not_grow() {
     }
     assert_eq!(detector.memory_bytes(), before);
     let largest = watching(MAX_PERIOD_LIMIT);
-    assert!(LoopDetector::new(largest).memory_bytes() < 5 * 1024 * 1024);
+    assert!(LoopDetector::new(largest).memory_bytes() < 6 * 1024 * 1024);
 }
 
 #[test]

@@ -7,12 +7,18 @@
 use std::error::Error;
 use std::fmt;
 
+use super::context::Context;
+
 /// The longest period watched when nobody says otherwise, in tokens.
 pub const DEFAULT_MAX_PERIOD: usize = 4096;
 
 /// The longest period that can be asked for, in tokens; it bounds the memory of a detector
-/// (4.5 MiB at this setting, see [`LoopDetector::memory_bytes`](super::LoopDetector::memory_bytes)).
+/// (5.5 MiB at this setting, see [`LoopDetector::memory_bytes`](super::LoopDetector::memory_bytes)).
 pub const MAX_PERIOD_LIMIT: usize = 65_536;
+
+/// The length at which a repetition in a table or in data is a loop even though such things repeat
+/// by nature, in tokens.
+pub const PATIENT_SPAN: usize = 2_048;
 
 /// Below three copies the detector could not promise to fire without delay, and a square is no
 /// evidence: the `ll` in `all` is one.
@@ -87,6 +93,11 @@ impl Thresholds {
         Ok(Self { max_period, bands })
     }
 
+    /// Thresholds that are known to be valid, which a test makes sure of.
+    pub(super) fn known(max_period: usize, bands: Vec<Band>) -> Self {
+        Self { max_period, bands }
+    }
+
     /// The same rules with another longest period, in tokens.
     ///
     /// # Errors
@@ -122,6 +133,33 @@ impl Thresholds {
     pub fn confirmed_span(&self, period: usize) -> Option<usize> {
         self.band(period)
             .map(|band| band.confirmed.shortest_span(period))
+    }
+
+    /// The lengths in tokens at which a repetition of `period` becomes suspected and confirmed where
+    /// it is part of `context`; `None` for a period that is not watched.
+    ///
+    /// Tables and data repeat by nature. There a repetition is suspected when elsewhere it would be
+    /// confirmed, and confirmed at four times that length or at [`PATIENT_SPAN`] tokens, whichever
+    /// comes first. Programs repeat lines and blocks more often than prose does, the shorter the more
+    /// often: half as much again is asked of them before suspicion, and twice, one and a half or one
+    /// and a quarter times as much for certainty.
+    #[must_use]
+    pub fn spans_in(&self, period: usize, context: Option<Context>) -> Option<(usize, usize)> {
+        let (suspected, confirmed) = (self.suspected_span(period)?, self.confirmed_span(period)?);
+        Some(match context {
+            None | Some(Context::Prose) => (suspected, confirmed),
+            Some(Context::Code) => {
+                let more = match period {
+                    ..25 => confirmed,
+                    25..97 => confirmed / 2,
+                    _ => confirmed / 4,
+                };
+                ((suspected * 3 / 2).min(confirmed + more), confirmed + more)
+            }
+            Some(Context::Table | Context::Data) => {
+                (confirmed, confirmed.max((confirmed * 4).min(PATIENT_SPAN)))
+            }
+        })
     }
 
     fn band(&self, period: usize) -> Option<&Band> {

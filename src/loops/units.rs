@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// The longest run of letters, or of one repeated blank, in one piece, in characters.
-const PIECE_CHARS: usize = 6;
+pub(super) const PIECE_CHARS: usize = 6;
 
 /// From here on (ideographs, kana, Hangul) tokenizers spend about one token per letter, and six in
 /// a piece would hide most of a repetition from thresholds that count pieces.
@@ -49,17 +49,23 @@ pub fn text_units(text: &str) -> Vec<Unit> {
 
 /// The length in bytes of the piece at the start of `text`, whose first character is `first`.
 fn piece_bytes(text: &str, first: char) -> usize {
-    let joins = |next: &char| match first {
-        '\n' | '\r' => false,
-        _ if first.is_whitespace() => *next == first,
-        _ => is_letter(first) && is_letter(*next),
-    };
-    let more = text.chars().skip(1).take(PIECE_CHARS - 1).take_while(joins);
+    let more = text.chars().skip(1).take(PIECE_CHARS - 1);
+    let more = more.take_while(|next| joins(first, *next));
     first.len_utf8() + more.map(char::len_utf8).sum::<usize>()
 }
 
+/// Whether a piece that starts with `first` may go on with `next`.
+pub(super) fn joins(first: char, next: char) -> bool {
+    match first {
+        'a'..='z' | 'A'..='Z' => is_letter(next),
+        '\n' | '\r' => false,
+        _ if first.is_whitespace() => next == first,
+        _ => is_letter(first) && is_letter(next),
+    }
+}
+
 fn is_letter(character: char) -> bool {
-    character.is_alphabetic() && character < FIRST_IDEOGRAPH
+    character.is_ascii_alphabetic() || (character.is_alphabetic() && character < FIRST_IDEOGRAPH)
 }
 
 #[cfg(test)]

@@ -4,8 +4,57 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::context::Context;
+use super::requested::Requested;
+
 /// The longest stored copy of a repeated block, in tokens.
 pub const FRAGMENT_TOKENS: usize = 512;
+
+/// How the copies of a loop resemble each other, which is also what found it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopKind {
+    /// Token for token.
+    #[default]
+    Exact,
+    /// But for a number that grows or falls by the same step.
+    Counter,
+    /// But for numbers and white space.
+    Template,
+    /// But for some words.
+    NearDuplicate,
+    /// They are made of the same few phrases, in any order or with more in each round.
+    LowNovelty,
+    /// Calls of tools, with the same results.
+    ToolCalls,
+    /// Whole messages of a conversation.
+    Replay,
+    /// Not known: the model has merely stopped being surprised by what it writes.
+    Surprisal,
+}
+
+impl LoopKind {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Counter => "counter",
+            Self::Template => "template",
+            Self::NearDuplicate => "near-duplicate",
+            Self::LowNovelty => "low novelty",
+            Self::ToolCalls => "tool calls",
+            Self::Replay => "replay",
+            Self::Surprisal => "no surprise",
+        }
+    }
+
+    fn is_exact(&self) -> bool {
+        *self == Self::Exact
+    }
+}
 
 /// How far a loop has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +90,8 @@ impl LoopState {
 /// Something that became known with one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
+    /// How the copies of the loop resemble each other.
+    pub kind: LoopKind,
     /// What the loop became; never [`LoopState::Relapsed`], which only a whole sequence can be.
     pub state: LoopState,
     /// The length of the repeated block, in tokens.
@@ -67,6 +118,9 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoopVerdict {
+    /// How its copies resemble each other. Only exact loops are ever confirmed.
+    #[serde(default, skip_serializing_if = "LoopKind::is_exact")]
+    pub kind: LoopKind,
     /// How far the loop came.
     pub state: LoopState,
     /// The length of the repeated block in tokens. The block is primitive: it is not itself a
@@ -90,6 +144,15 @@ pub struct LoopVerdict {
     pub wasted_tokens: usize,
     /// The first copy, cut after [`FRAGMENT_TOKENS`].
     pub fragment_tokens: Vec<u32>,
+    /// The first byte of the first copy, where text was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onset_byte: Option<usize>,
+    /// What the loop is part of, where text was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// Whether the prompt asked for it.
+    #[serde(default, skip_serializing_if = "Requested::is_unknown")]
+    pub requested: Requested,
 }
 
 impl LoopVerdict {
@@ -112,6 +175,7 @@ mod tests {
 
     fn verdict() -> LoopVerdict {
         LoopVerdict {
+            kind: LoopKind::Exact,
             state: LoopState::Recovered,
             period: 4,
             span: 202,
@@ -122,6 +186,9 @@ mod tests {
             ended_at: Some(212),
             wasted_tokens: 198,
             fragment_tokens: vec![1, 2, 3, 4],
+            onset_byte: None,
+            context: None,
+            requested: Requested::Unknown,
         }
     }
 

@@ -297,6 +297,10 @@ mod tests {
             ended_at: None,
             wasted_tokens: span.saturating_sub(period),
             fragment_tokens: Vec::new(),
+            kind: Default::default(),
+            onset_byte: None,
+            context: None,
+            requested: Default::default(),
         }
     }
 

@@ -18,6 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("faults", &["yaml"]),
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
+    // Text and rules only: what collects generations or reads files for it is above.
+    ("evaluation", &["loops"]),
     ("snapshot", &["generation"]),
     ("model", &["backend", "scripted", "yaml"]),
     ("assertion", &["generation", "loops", "metrics", "snapshot"]),
@@ -69,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "generation",
     "loops",
+    "evaluation",
     "metrics",
     "sampling",
     "text",

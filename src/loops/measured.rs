@@ -1,0 +1,32 @@
+//! What was measured of false alarms, so that a verdict can say it instead of inventing a
+//! confidence.
+//!
+//! The figures are those of the test half of the corpus, looked at once after the thresholds were
+//! settled; `loopwatch detect --evaluate` makes them again.
+
+use super::context::Context;
+use super::verdict::{LoopKind, LoopVerdict};
+
+/// Confirmed exact loops in prose and code.
+pub const CONFIRMED: &str = "8 of 3,498 documents of prose and code (0.12–0.45 %)";
+/// Loops of any kind that were suspected at least, in prose and code.
+pub const SUSPECTED: &str =
+    "26 of 3,498 documents of prose and code were suspected of some loop (0.51–1.09 %)";
+
+impl LoopVerdict {
+    /// How often such a verdict was a false alarm, in documents without a loop: counted, with its
+    /// 95 % interval.
+    #[must_use]
+    pub fn false_alarms(&self) -> &'static str {
+        if self.kind == LoopKind::Exact && self.state.is_confirmed() {
+            match self.context {
+                Some(Context::Table | Context::Data) => {
+                    "7 of 694 documents of tables and data (0.49–2.07 %)"
+                }
+                _ => CONFIRMED,
+            }
+        } else {
+            SUSPECTED
+        }
+    }
+}

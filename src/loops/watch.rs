@@ -1,0 +1,263 @@
+//! All detectors on one channel of a generation, with one verdict.
+//!
+//! | what | sees | confirms |
+//! |---|---|---|
+//! | [`LoopDetector`] | tokens that repeat exactly | yes |
+//! | `folded` | the same but for numbers and white space | no |
+//! | `segments` | sentences and lines like those before | no |
+//! | `novelty` | few different stretches among the latest | no |
+//!
+//! The text is followed piece by piece, whatever deltas it comes in, so the same text gets the
+//! same verdict at the same place however it was cut. Memory is allocated once. A token costs the
+//! same whether it repeats or not, within the bounds that `benches/detector.rs` holds.
+
+use super::context::{Context, ContextTracker};
+use super::detector::LoopDetector;
+use super::folded::Folded;
+use super::history::Place;
+use super::novelty::{Novelty, WINDOW};
+use super::pieces::{Piece, PieceReader};
+use super::segments::Segments;
+use super::settings::Settings;
+use super::sighting::{Sighting, Sightings};
+use super::verdict::{Change, LoopKind, LoopState, LoopVerdict};
+
+/// Watches one channel: the reasoning, the answer, or the arguments of tools. Two channels are two
+/// watches, so that a code fence in a thought says nothing about the answer.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    settings: Settings,
+    exact: LoopDetector,
+    folded: Folded,
+    segments: Segments,
+    novelty: Novelty,
+    context: ContextTracker,
+    reader: PieceReader,
+    /// Bytes of text before the open piece, and in all.
+    piece_start: usize,
+    bytes: usize,
+    /// Tokens were pushed with ids of their own.
+    has_ids: bool,
+    sightings: Sightings,
+}
+
+impl Watch {
+    /// A watch that has read nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut exact = LoopDetector::new(settings.thresholds.clone());
+        let context = ContextTracker::new();
+        exact.set_context(context.current());
+        let mut folded = Folded::new(settings.folded.clone());
+        folded.set_context(context.current());
+        Self {
+            exact,
+            folded,
+            segments: Segments::new(settings.likeness),
+            novelty: Novelty::new(),
+            context,
+            reader: PieceReader::default(),
+            piece_start: 0,
+            bytes: 0,
+            has_ids: false,
+            sightings: Sightings::default(),
+            settings,
+        }
+    }
+
+    /// Reads one token and the text it brought, which may be none, and says whether that changed
+    /// anything. Positions in verdicts count these tokens.
+    ///
+    /// Use either this or [`push_text`](Self::push_text) on one watch, not both.
+    pub fn push_token(&mut self, id: u32, text: &str) -> Option<Change> {
+        self.has_ids = true;
+        let place = self.place(self.bytes);
+        let told = self.exact.push_at(id, place);
+        let mut changes = Changes(told);
+        for character in text.chars() {
+            self.read(character, &mut changes);
+        }
+        changes.0
+    }
+
+    /// Reads text whose tokens are not known and passes on what changed. Positions in verdicts
+    /// count pieces, those of [`text_units`](super::text_units).
+    pub fn push_text(&mut self, text: &str, mut told: impl FnMut(Change)) {
+        for character in text.chars() {
+            let mut changes = Changes(None);
+            self.read(character, &mut changes);
+            if let Some(change) = changes.0 {
+                told(change);
+            }
+        }
+    }
+
+    /// Reads the piece that waits for the character after it, because there is none. Nothing may
+    /// be pushed afterwards.
+    pub fn finish(&mut self) -> Option<Change> {
+        let mut changes = Changes(None);
+        if let Some(piece) = self.reader.finish() {
+            self.take(&piece, &mut changes);
+        }
+        changes.0
+    }
+
+    /// How many tokens, or pieces of text, were read.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.exact.tokens()
+    }
+
+    /// What is known so far: the first confirmed loop; else the exact one that is suspected and
+    /// goes on; else the first of the other suspected ones that go on; else the first that ended.
+    #[must_use]
+    pub fn verdict(&self) -> Option<LoopVerdict> {
+        let exact = self.exact.verdict();
+        if exact
+            .as_ref()
+            .is_some_and(|exact| exact.state.is_confirmed() || exact.state.is_running())
+        {
+            return exact;
+        }
+        let other = self.sightings.first();
+        match (exact, other) {
+            (Some(exact), Some(other)) => Some(
+                if other.ended_at.is_none() || other.detected_at < exact.detected_at {
+                    self.lower(other)
+                } else {
+                    exact
+                },
+            ),
+            (exact, other) => exact.or_else(|| other.map(|other| self.lower(other))),
+        }
+    }
+
+    /// The size of the state in bytes, fragments of found loops aside. It does not grow.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.exact.memory_bytes()
+            + self.folded.memory_bytes()
+            + self.novelty.memory_bytes()
+    }
+
+    fn place(&self, byte: usize) -> Place {
+        Place {
+            token: self.exact.tokens() as u32,
+            byte: byte as u32,
+        }
+    }
+
+    fn read(&mut self, character: char, changes: &mut Changes) {
+        if let Some(piece) = self.reader.push(character) {
+            self.take(&piece, changes);
+        }
+        self.bytes += character.len_utf8();
+        let before = self.context.current();
+        self.context.push(character);
+        let context = self.context.current();
+        if context != before {
+            self.exact.set_context(context);
+            self.folded.set_context(folded_context(context));
+        }
+    }
+
+    /// Reads a finished piece.
+    fn take(&mut self, piece: &Piece, changes: &mut Changes) {
+        let mut place = self.place(self.piece_start);
+        self.piece_start += piece.bytes;
+        if self.has_ids {
+            // The newest token, which brought the end of the piece or the character behind it.
+            place.token = place.token.wrapping_sub(1);
+        } else {
+            changes.add(self.exact.push_at(piece.id, place));
+        }
+        let at = self.exact.tokens().saturating_sub(1);
+        let quiet = self.exact.is_alarmed();
+        let mut news = [None; 3];
+
+        let folded = self.folded.push(piece, place);
+        if let Some(change) = folded
+            && change.state == LoopState::Suspected
+            && let Some((start, span)) = self.folded.running(change.period)
+        {
+            let kind = self.folded.kind(change.period);
+            // Outside prose, numbers that do not count are tables of constants.
+            if kind == LoopKind::Counter || self.context.current() == Context::Prose {
+                let copies = span as f64 / change.period as f64;
+                let sighting = Sighting::new(kind, start, place, at, copies);
+                let sighting = sighting.with_folded(change.period);
+                news[0] = self.sightings.begin(sighting, quiet);
+            }
+        } else if let Some(period) = self.sightings.folded_period()
+            && self.folded.running(period).is_none()
+        {
+            news[0] = self.sightings.end(LoopKind::Counter, at, quiet);
+        }
+
+        let prose = self.context.current() == Context::Prose;
+        match self.segments.push(piece, place, !prose) {
+            Some(Some(likely)) => {
+                let copies = 1.0 + f64::from(likely.score) / likely.distance as f64;
+                let sighting =
+                    Sighting::new(LoopKind::NearDuplicate, likely.start, place, at, copies);
+                news[1] = self.sightings.begin(sighting, quiet);
+            }
+            Some(None) => news[1] = self.sightings.end(LoopKind::NearDuplicate, at, quiet),
+            None => {}
+        }
+
+        if let Some(distinct) = self.novelty.push(piece.id) {
+            let limit = match self.context.current() {
+                Context::Prose => self.settings.novelty,
+                Context::Code => self.settings.novelty_in_code,
+                Context::Table | Context::Data => self.settings.novelty_in_data,
+            };
+            if distinct < limit {
+                let back = WINDOW as u32;
+                let start = Place {
+                    token: place.token.saturating_sub(back),
+                    byte: place.byte,
+                };
+                let copies = WINDOW as f64 / distinct as f64;
+                let sighting = Sighting::new(LoopKind::LowNovelty, start, place, at, copies);
+                news[2] = self.sightings.begin(sighting, quiet);
+            } else if distinct > limit * 2 {
+                news[2] = self.sightings.end(LoopKind::LowNovelty, at, quiet);
+            }
+        }
+        news.into_iter().for_each(|change| changes.add(change));
+    }
+
+    fn lower(&self, sighting: &Sighting) -> LoopVerdict {
+        sighting.verdict(self.exact.tokens(), |onset, length| {
+            self.exact.kept_from(onset, length)
+        })
+    }
+}
+
+/// Numbered lists are as common in programs as in data.
+fn folded_context(context: Context) -> Context {
+    match context {
+        Context::Prose => Context::Prose,
+        _ => Context::Data,
+    }
+}
+
+/// The most urgent change so far.
+struct Changes(Option<Change>);
+
+impl Changes {
+    fn add(&mut self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        if self
+            .0
+            .is_none_or(|before| change.urgency() > before.urgency())
+        {
+            self.0 = Some(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
