@@ -134,6 +134,7 @@ fn points() -> Vec<GenerateRequest> {
                         prompt: prompt.clone(),
                         sampling: sampling.resolve().expect("in range"),
                         top_logprobs: 0,
+                        constraint: None,
                     });
                 }
             }

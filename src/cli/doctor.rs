@@ -132,6 +132,7 @@ fn try_backend(kind: BackendKind, reference: Option<&[u32]>) -> anyhow::Result<T
         },
         sampling: settings.resolve()?,
         top_logprobs: 0,
+        constraint: None,
     });
     let events = std::iter::from_fn(|| receiver.blocking_recv());
     let events = events.collect::<Result<Vec<Event>, EngineError>>()?;

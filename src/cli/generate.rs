@@ -132,6 +132,7 @@ impl Generate {
             prompt: self.prompt()?,
             sampling,
             top_logprobs: self.top_logprobs,
+            constraint: None,
         })
     }
 

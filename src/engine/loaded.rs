@@ -1,10 +1,14 @@
 //! What belongs to a model besides its weights: tokenizer, chat template, end tokens.
 
+use std::sync::OnceLock;
+
 use super::EngineError;
 use crate::backend::Backend;
-use crate::generation::{Prompt, SamplingParams};
+use crate::generation::{GenerateRequest, Prompt, SamplingParams};
 use crate::model::{self, Checkpoint, Decoder, ModelFiles};
-use crate::text::{ChatTemplate, TemplateFiles, TextError, Tokenizer};
+use crate::text::{
+    ChatTemplate, Grammar, GrammarError, Grammars, TemplateFiles, TextError, Tokenizer,
+};
 
 /// The text side of a loaded model. The weights stay with the engine's thread.
 pub struct LoadedModel {
@@ -21,6 +25,8 @@ pub struct LoadedModel {
     /// The ids of a line break as mlx-lm's server encodes it, with the special tokens that the
     /// tokenizer adds (0.32.2, `server.py`, `_make_sampler`); empty without a tokenizer.
     pub(super) newline: Vec<u32>,
+    /// Made with the first request for one: it takes a while, and most need none.
+    grammars: OnceLock<Result<Grammars, GrammarError>>,
 }
 
 impl std::fmt::Debug for LoadedModel {
@@ -69,6 +75,7 @@ impl LoadedModel {
             template,
             eos: model::eos_token_ids(&files)?,
             newline,
+            grammars: OnceLock::new(),
             files,
         })
     }
@@ -157,6 +164,30 @@ impl LoadedModel {
             .collect();
         text.push_str(&detokenizer.finish().unwrap_or_default());
         text
+    }
+
+    /// What the answer to a request has to be; `None` if it is free. The first time is slow; then
+    /// the same form is ready.
+    ///
+    /// # Errors
+    /// If this model cannot be held to the form, or the form is wrong.
+    pub fn grammar(&self, request: &GenerateRequest) -> Result<Option<Grammar>, EngineError> {
+        let Some(constraint) = &request.constraint else {
+            return Ok(None);
+        };
+        let Some(tokenizer) = &self.tokenizer else {
+            let problem = "without a tokenizer, an answer cannot be held to a form";
+            return Err(EngineError::Request(problem.to_owned()));
+        };
+        let grammars = self
+            .grammars
+            .get_or_init(|| Grammars::new(tokenizer, self.vocab_size, &self.eos));
+        let tools = match &request.prompt {
+            Prompt::Chat { tools, .. } => tools.as_slice(),
+            Prompt::Text { .. } | Prompt::Tokens { .. } => &[],
+        };
+        let grammars = grammars.as_ref().map_err(Clone::clone)?;
+        Ok(Some(grammars.compile(constraint, tools)?))
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, EngineError> {

@@ -35,7 +35,7 @@ use crate::backend::{Backend, BackendError, cpu::Cpu};
 use crate::backend::{BackendKind, mlx::Mlx};
 use crate::generation::GenerateRequest;
 use crate::model::{Decoder, ModelError, ModelFiles, ModelRef};
-use crate::text::TextError;
+use crate::text::{GrammarError, TextError};
 
 /// Batches of events that may wait for their reader before its request waits too.
 const EVENT_BUFFER: usize = 256;
@@ -57,6 +57,9 @@ pub enum EngineError {
     /// The request asks for what this model cannot do.
     #[error("{0}")]
     Request(String),
+    /// The form that the answer should have.
+    #[error("{0}")]
+    Form(#[from] GrammarError),
     /// The engine's thread has ended.
     #[error("the engine has stopped")]
     Stopped,

@@ -30,7 +30,7 @@ impl<'a, B: Backend> Running<'a, B> {
         known: &mut PrefixCache<B>,
     ) -> Result<Self, EngineError> {
         let sequence = known.start(decoder, &tokens)?;
-        let mut writer = Writer::start(job, &tokens, model);
+        let mut writer = Writer::start(job, &tokens, model)?;
         writer.usage.cached_tokens = sequence.position();
         Ok(Self {
             sequence,
@@ -47,10 +47,11 @@ impl<'a, B: Backend> Running<'a, B> {
     /// Answers one more request, whose prompt is all of this sequence's tokens. None of them is
     /// computed for it. It is told what it would be told if it came later and had to fork: that
     /// the last one was, for its logits; a count must not depend on when a request arrives.
-    pub(super) fn join(&mut self, job: Job, model: &'a LoadedModel) {
-        let mut writer = Writer::start(job, &self.tokens, model);
+    pub(super) fn join(&mut self, job: Job, model: &'a LoadedModel) -> Result<(), EngineError> {
+        let mut writer = Writer::start(job, &self.tokens, model)?;
         writer.usage.cached_tokens = self.tokens.len().saturating_sub(1);
         self.writers.push(writer);
+        Ok(())
     }
 
     /// Tokens that the sequence has been fed.

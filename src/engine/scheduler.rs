@@ -88,7 +88,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
         self.model.check_ids(&job.request.sampling)?;
         let tokens = self.model.tokenize(&job.request.prompt)?;
         match self.running.iter_mut().find(|r| r.tokens() == tokens) {
-            Some(same) => same.join(job, self.model),
+            Some(same) => same.join(job, self.model)?,
             None => {
                 let known = &mut self.known;
                 let running = Running::start(tokens, job, self.model, self.decoder, known)?;

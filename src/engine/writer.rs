@@ -12,6 +12,7 @@ use super::events::Batch;
 use super::{EngineError, Job, LoadedModel};
 use crate::generation::{Event, EventKind, FinishReason, SamplingParams, Usage};
 use crate::sampling::{Sampler, Sequence};
+use crate::text::Grammar;
 
 /// Batches that one step may hand over: what was held before a long step, and an error behind what
 /// was held. A reader that has less room than this makes its own request wait.
@@ -30,6 +31,8 @@ pub(super) struct Writer<'a> {
     received: Instant,
     pub(super) usage: Usage,
     sampler: Sampler,
+    /// What the answer has to be, if it is not free.
+    grammar: Option<Grammar>,
     /// Taken when the answer is finished.
     answer: Option<Answer<'a>>,
     /// Events that the reader has not been given yet.
@@ -49,7 +52,12 @@ pub(super) struct Sampled {
 
 impl<'a> Writer<'a> {
     /// A writer that has told its reader that the request has begun.
-    pub(super) fn start(job: Job, prompt: &[u32], model: &'a LoadedModel) -> Self {
+    pub(super) fn start(
+        job: Job,
+        prompt: &[u32],
+        model: &'a LoadedModel,
+    ) -> Result<Self, EngineError> {
+        let grammar = model.grammar(&job.request)?;
         let Job {
             request,
             received,
@@ -70,6 +78,7 @@ impl<'a> Writer<'a> {
         };
         let mut writer = Self {
             sampler: Sampler::new(&sampling, &sequence),
+            grammar,
             answer: Some(Answer::new(model, &sampling)),
             sampling,
             top_logprobs: request.top_logprobs,
@@ -83,7 +92,7 @@ impl<'a> Writer<'a> {
             input_tokens: prompt.len(),
         });
         writer.tell();
-        writer
+        Ok(writer)
     }
 
     /// Whether the reader has gone.
@@ -102,6 +111,9 @@ impl<'a> Writer<'a> {
         logits: &mut [f32],
         model: &LoadedModel,
     ) -> Result<Sampled, EngineError> {
+        if let Some(grammar) = &mut self.grammar {
+            grammar.restrict(logits)?;
+        }
         let token = self.sampler.sample(logits, self.top_logprobs);
         self.usage.output_tokens += 1;
         let generated = self.usage.output_tokens;
@@ -109,6 +121,10 @@ impl<'a> Writer<'a> {
             return Err(model.not_numbers(generated));
         }
         let id = token.id;
+        let complete = match &mut self.grammar {
+            Some(grammar) => grammar.push(id)?,
+            None => false,
+        };
         let ended = !self.sampling.ignore_eos && model.eos.contains(&id);
         // An end-of-sequence token has no text.
         let text = match &mut self.answer {
@@ -117,7 +133,7 @@ impl<'a> Writer<'a> {
         };
         self.note(EventKind::Delta { token, text });
         let stopped = self.answer.as_ref().is_some_and(Answer::stopped);
-        let end = if ended {
+        let end = if ended || complete {
             Some(FinishReason::Stop)
         } else if stopped {
             Some(FinishReason::StopSequence)

@@ -4,6 +4,7 @@
 //! generates, how tokens become text, what a loop is, or where anything is stored. It does no IO
 //! and reads no clock.
 
+mod constraint;
 mod event;
 mod message;
 mod request;
@@ -12,6 +13,7 @@ mod semantics;
 mod template;
 mod transcript;
 
+pub use constraint::Constraint;
 pub use event::{Channel, Event, EventKind, FinishReason, Retry, TextPiece, Token, Usage};
 pub use message::{Message, Role, ToolCall, ToolSpec};
 pub use request::{GenerateRequest, Prompt};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Message, SamplingParams, TemplateVariables, ToolSpec};
+use super::{Constraint, Message, SamplingParams, TemplateVariables, ToolSpec};
 
 /// What the model continues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,4 +40,7 @@ pub struct GenerateRequest {
     pub sampling: SamplingParams,
     /// How many alternatives to report beside each chosen token.
     pub top_logprobs: usize,
+    /// The form of the answer, if it is not free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
 }

@@ -192,6 +192,7 @@ fn generate(
             prompt: Prompt::Tokens { tokens },
             sampling: sampling.clone(),
             top_logprobs: 0,
+            constraint: None,
         };
         running.push(Running {
             submitted: Instant::now(),

@@ -9,6 +9,7 @@ mod fields;
 pub mod openai;
 mod sampling;
 mod tokens;
+mod tool_choice;
 
 pub use fields::{UnknownField, WireError};
 pub use openai::{Chat, read_chat};

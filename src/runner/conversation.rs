@@ -145,6 +145,7 @@ impl Talk<'_> {
             prompt,
             sampling: self.sampling.clone(),
             top_logprobs: 0,
+            constraint: None,
         };
         let (events, ended) = self.collect(request, on_token).await;
         match Transcript::from_events(events) {

@@ -13,7 +13,7 @@ use super::refusal::{Api, Refusal};
 use super::trace::TraceLine;
 use super::watch::Watched;
 use super::{Served, ServerOptions};
-use crate::generation::{GenerateRequest, Prompt, SamplingParams, SamplingSettings};
+use crate::generation::{Constraint, GenerateRequest, Prompt, SamplingParams, SamplingSettings};
 
 /// What all requests share.
 pub(super) struct App {
@@ -30,12 +30,6 @@ pub(super) struct App {
     closing: watch::Receiver<bool>,
 }
 
-/// A request that fits the model, and what was changed to make it fit.
-pub(super) struct Fitted {
-    pub(super) request: GenerateRequest,
-    pub(super) note: Option<String>,
-}
-
 /// A request read by its API: what to generate, how often, and what its answers report.
 pub(super) struct Order {
     pub(super) api: Api,
@@ -44,6 +38,8 @@ pub(super) struct Order {
     pub(super) prompts: Vec<Prompt>,
     pub(super) sampling: SamplingSettings,
     pub(super) top_logprobs: usize,
+    /// The form of the answers, and the field that asks for it.
+    pub(super) constraint: Option<(Constraint, &'static str)>,
     /// Answers to each prompt.
     pub(super) n: usize,
 }
@@ -86,13 +82,19 @@ impl App {
         let mut answers = Vec::with_capacity(count);
         let mut notes = Vec::new();
         for prompt in order.prompts {
-            let fitted = self
-                .fit(prompt, &sampling, order.top_logprobs, order.field)
-                .await?;
-            notes.extend(fitted.note);
-            let seed = fitted.request.sampling.seed;
+            let (fitted, note) = self.fit(prompt, &sampling, order.field).await?;
+            notes.extend(note);
+            let request = GenerateRequest {
+                top_logprobs: order.top_logprobs,
+                constraint: order.constraint.as_ref().map(|(form, _)| form.clone()),
+                ..fitted
+            };
+            if let Some((_, field)) = order.constraint {
+                self.check_form(&request, field).await?;
+            }
+            let seed = request.sampling.seed;
             for index in 0..order.n {
-                let mut request = fitted.request.clone();
+                let mut request = request.clone();
                 // Each of several answers draws its own numbers, and the same ones every time.
                 request.sampling.seed = seed.map(|seed| seed.wrapping_add(index as u64));
                 // One permit for each answer; the semaphore gave as many as there are answers.
@@ -110,14 +112,14 @@ impl App {
         Ok((answers, notes))
     }
 
-    /// Measures the prompt, and cuts the answer's length to what the context has room for.
+    /// Measures the prompt, and cuts the answer's length to what the context has room for; says
+    /// so if it did.
     async fn fit(
         &self,
         prompt: Prompt,
         sampling: &SamplingParams,
-        top_logprobs: usize,
         field: &'static str,
-    ) -> Result<Fitted, Refusal> {
+    ) -> Result<(GenerateRequest, Option<String>), Refusal> {
         let mut sampling = sampling.clone();
         if sampling.seed.is_none() && sampling.temperature > 0.0 {
             sampling.seed = Some(names::random());
@@ -144,9 +146,31 @@ impl App {
         let request = GenerateRequest {
             prompt,
             sampling,
-            top_logprobs,
+            top_logprobs: 0,
+            constraint: None,
         };
-        Ok(Fitted { request, note })
+        Ok((request, note))
+    }
+
+    /// Refuses a form that answers cannot be held to before anything is generated. It is made
+    /// where waiting is allowed, and the model finds it ready.
+    async fn check_form(
+        &self,
+        request: &GenerateRequest,
+        field: &'static str,
+    ) -> Result<(), Refusal> {
+        let Some(vocabulary) = self.served.vocabulary.clone() else {
+            return Ok(());
+        };
+        let request = request.clone();
+        match tokio::task::spawn_blocking(move || vocabulary.check_form(&request)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Refusal::field(field, format!("{field}: {error}"))),
+            Err(_) => Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the form of the answer could not be read",
+            )),
+        }
     }
 
     /// Tokens of a prompt, if the model's tokens are known. Long prompts take long to tokenize,

@@ -104,6 +104,7 @@ async fn probe(app: &App) -> Result<(), String> {
         prompt: Prompt::Tokens { tokens: vec![0] },
         sampling: settings.resolve().map_err(|error| error.to_string())?,
         top_logprobs: 0,
+        constraint: None,
     };
     let mut events = app.served.target.generate(request);
     let answer = async {

@@ -42,7 +42,7 @@ pub use options::{Access, Limits, ServerOptions, TimeOuts};
 pub use trace::{TraceSink, TraceText};
 
 use crate::engine::{Engine, EngineError};
-use crate::generation::Prompt;
+use crate::generation::{GenerateRequest, Prompt};
 use crate::target::Target;
 use admission::App;
 use refusal::Refusal;
@@ -72,6 +72,12 @@ pub trait Vocabulary: Send + Sync {
 
     /// The text of some tokens, U+FFFD where they are not whole characters.
     fn text(&self, ids: &[u32]) -> String;
+
+    /// Whether the answer to a request can be held to its form.
+    ///
+    /// # Errors
+    /// If it cannot, or the form is wrong.
+    fn check_form(&self, request: &GenerateRequest) -> Result<(), EngineError>;
 }
 
 impl Vocabulary for Engine {
@@ -85,6 +91,10 @@ impl Vocabulary for Engine {
 
     fn text(&self, ids: &[u32]) -> String {
         self.model().text(ids)
+    }
+
+    fn check_form(&self, request: &GenerateRequest) -> Result<(), EngineError> {
+        self.model().grammar(request).map(|_| ())
     }
 }
 

@@ -6,6 +6,7 @@ use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use crate::engine::EngineError;
+use crate::text::GrammarError;
 use crate::generation::SamplingError;
 use crate::protocol::WireError;
 use crate::protocol::openai::{ApiError, ErrorBody};
@@ -185,7 +186,12 @@ impl From<EngineError> for Refusal {
             // A template that refuses a conversation, and a text without tokens, are the
             // request's; a template that is broken cannot be told apart from the first.
             EngineError::Request(_) | EngineError::Text { .. } => StatusCode::BAD_REQUEST,
-            EngineError::Model(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            EngineError::Form(GrammarError::Tokenizer(_) | GrammarError::Form(_)) => {
+                StatusCode::BAD_REQUEST
+            }
+            EngineError::Model(_) | EngineError::Form(GrammarError::Broken(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             EngineError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())

@@ -1,11 +1,12 @@
-//! Between text and tokens: the tokenizer, streaming detokenisation, chat templates, tool calls
-//! and stop strings.
+//! Between text and tokens: the tokenizer, streaming detokenisation, chat templates, tool calls,
+//! stop strings, and grammars that an answer keeps to.
 //!
 //! Works on the contents of a checkpoint's text files. Does not know where they come from, nor
 //! models, sampling or requests.
 
 mod chat_template;
 mod detokenizer;
+mod grammar;
 mod stop;
 mod tokenizer;
 mod tool_calls;
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 pub use chat_template::{ChatTemplate, TemplateFiles};
 pub use detokenizer::Detokenizer;
+pub use grammar::{Grammar, GrammarError, Grammars};
 pub use stop::{Passed, StopStrings};
 pub use tokenizer::Tokenizer;
 pub use tool_calls::{ToolCalls, tool_calls};

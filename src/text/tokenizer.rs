@@ -62,6 +62,24 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The bytes that a token adds to a text that has begun; `None` for an id that is not known,
+    /// and if this tokenizer's decoder says so only of whole texts.
+    #[must_use]
+    pub(super) fn bytes(&self, id: u32) -> Option<Vec<u8>> {
+        let token = self.token(id)?;
+        match self.inner.get_added_vocabulary().is_special_token(&token) {
+            true => Some(token.into_bytes()),
+            false => self.plan.bytes(token),
+        }
+    }
+
+    /// Whether a token is special: it marks something, and is no text.
+    pub(super) fn is_special(&self, id: u32) -> bool {
+        let added = self.inner.get_added_vocabulary();
+        self.token(id)
+            .is_some_and(|token| added.is_special_token(&token))
+    }
+
     /// The id of a token by its exact name, such as `<|im_end|>`.
     #[must_use]
     pub fn id(&self, token: &str) -> Option<u32> {

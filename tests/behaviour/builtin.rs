@@ -82,6 +82,7 @@ fn the_next_prompt_holds_the_tokens_of_the_last_answer() {
         prompt: prompt(&messages),
         sampling: SamplingSettings::default().resolve().expect("valid"),
         top_logprobs: 0,
+        constraint: None,
     });
     let mut events = Vec::new();
     while let Some(event) = receiver.blocking_recv() {
@@ -117,6 +118,7 @@ fn a_request_whose_reader_has_gone_does_not_block_the_next() {
         .resolve()
         .expect("valid"),
         top_logprobs: 0,
+        constraint: None,
     };
     // Without cancellation this one alone would take hours.
     let mut abandoned = engine.submit(request(100_000_000));

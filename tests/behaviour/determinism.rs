@@ -45,6 +45,7 @@ fn requests() -> Vec<GenerateRequest> {
                 .resolve()
                 .expect("valid"),
                 top_logprobs: 3,
+                constraint: None,
             }
         })
         .collect()
@@ -258,6 +259,7 @@ fn one_prompt() -> Vec<GenerateRequest> {
                 ..sampling.clone()
             },
             top_logprobs: 0,
+            constraint: None,
         })
         .collect();
     requests.push(GenerateRequest {

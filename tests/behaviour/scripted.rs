@@ -62,6 +62,7 @@ fn answer(engine: &Engine, prompt: Prompt, sampling: &SamplingSettings) -> Trans
         prompt,
         sampling: sampling.resolve().expect("in range"),
         top_logprobs: 0,
+        constraint: None,
     });
     let mut events = Vec::new();
     while let Some(event) = receiver.blocking_recv() {

@@ -119,6 +119,7 @@ fn request(prompt: Prompt, sampling: SamplingSettings) -> GenerateRequest {
         prompt,
         sampling: sampling.resolve().expect("in range"),
         top_logprobs: 0,
+        constraint: None,
     }
 }
 

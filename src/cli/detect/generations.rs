@@ -177,6 +177,7 @@ fn generate(engine: &Engine, asked: &[Asked]) -> anyhow::Result<Vec<Transcript>>
             },
             sampling: asked.settings.resolve().map_err(Explained::usage)?,
             top_logprobs: 0,
+            constraint: None,
         };
         running.push(engine.submit(request));
     }

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::content::{self, Blocks};
-use crate::generation::{Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolSpec};
+use crate::generation::{Constraint, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolSpec};
 use crate::protocol::fields::{Fields, Unknown, UnknownField, WireError, kind};
 use crate::protocol::sampling;
+use crate::protocol::tool_choice::ToolChoice;
 
 /// A request for the next message of a conversation.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,8 @@ pub struct MessagesRequest {
     pub model: Option<String>,
     /// The conversation.
     pub prompt: Prompt,
+    /// The form of the answer, if it is not free.
+    pub constraint: Option<Constraint>,
     /// Sampling wishes.
     pub sampling: SamplingSettings,
     /// Whether to stream.
@@ -48,9 +51,14 @@ impl MessagesRequest {
         let mut messages = conversation(&mut fields, &mut unknown)?;
         messages.splice(..0, system);
         let mut tools = tools(&mut fields, &mut unknown)?;
-        if !tools_are_offered(&mut fields)? {
-            tools.clear();
-        }
+        let constraint = match tool_choice(&mut fields, &tools, &mut unknown)? {
+            ToolChoice::Auto => None,
+            ToolChoice::None => {
+                tools.clear();
+                None
+            }
+            ToolChoice::Forced(tools) => Some(Constraint::Call { tools }),
+        };
         let mut sampling = sampling::settings(&mut fields)?;
         sampling.stop = sampling::stop(&mut fields, "stop_sequences")?;
         // They name the caller, or a service class, and change no token.
@@ -63,6 +71,7 @@ impl MessagesRequest {
         let request = Self {
             model: fields.optional_text("model")?,
             prompt,
+            constraint,
             sampling,
             stream: fields.flag("stream")?.unwrap_or(false),
             return_tokens: fields.flag("return_tokens")?.unwrap_or(false),
@@ -138,28 +147,31 @@ fn tools(fields: &mut Fields<'_>, unknown: &mut Unknown) -> Result<Vec<ToolSpec>
     Ok(tools)
 }
 
-/// A promise that cannot be kept is refused: a forced call needs constrained decoding.
-fn tools_are_offered(fields: &mut Fields<'_>) -> Result<bool, WireError> {
+/// Reads `tool_choice`, given the tools that are offered.
+fn tool_choice(
+    fields: &mut Fields<'_>,
+    tools: &[ToolSpec],
+    unknown: &mut Unknown,
+) -> Result<ToolChoice, WireError> {
     const FIELD: &str = "tool_choice";
     let Some(value) = fields.optional(FIELD) else {
-        return Ok(true);
+        return Ok(ToolChoice::Auto);
     };
     let mut choice = Fields::of(value, fields.place(FIELD))?;
-    match choice.text("type")?.as_str() {
-        "auto" => Ok(true),
-        "none" => Ok(false),
-        other @ ("any" | "tool") => Err(choice.error(
-            "type",
-            format!(
-                "'{other}' is not done here: no model can be held to it without constrained \
-                 decoding; use 'auto'"
-            ),
-        )),
-        other => Err(choice.error(
-            "type",
-            format!("'{other}' is not known; known are auto, none"),
-        )),
-    }
+    // An answer that is held to a call has one.
+    choice.without_effect(&["disable_parallel_tool_use"]);
+    let read = match choice.text("type")?.as_str() {
+        "auto" => ToolChoice::Auto,
+        "none" => ToolChoice::None,
+        "any" => ToolChoice::any(tools, &choice, "type", "any")?,
+        "tool" => ToolChoice::named(tools, &mut choice)?,
+        other => {
+            let problem = format!("'{other}' is not known; known are auto, none, any, tool");
+            return Err(choice.error("type", problem));
+        }
+    };
+    choice.finish(unknown)?;
+    Ok(read)
 }
 
 /// Thinking is the chat template's business: it is told what the client wants.
@@ -236,7 +248,8 @@ mod tests {
     #[case(json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}), "messages[0].content[0].type: 'image' is not read here")]
     #[case(json!({"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "9"}]}]}), "messages[0].content: no earlier message uses a tool with the id '9'")]
     #[case(json!({"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]}]}), "messages[0].content[0].type: 'tool_use' is for the assistant")]
-    #[case(json!({"tool_choice": {"type": "any"}}), "tool_choice.type: 'any' is not done here")]
+    #[case(json!({"tool_choice": {"type": "any"}}), "tool_choice.type: is 'any', but no tools")]
+    #[case(json!({"tool_choice": {"type": "tool", "name": "f"}}), "tool_choice.name: 'f' is not")]
     #[case(json!({"tools": [{"type": "web_search_20250305", "name": "w"}]}), "tools[0].type: 'web_search_20250305' runs on")]
     #[case(json!({"thinking": {"type": "hard"}}), "thinking.type: 'hard' is not known")]
     #[case(json!({"stop_sequences": [""]}), "stop_sequences: has an empty text")]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::names::{self, Unsupported};
 use super::openai_request::CallNames;
 use super::{Form, Outgoing};
-use crate::generation::{GenerateRequest, Message, Prompt, Role, ToolSpec};
+use crate::generation::{Constraint, GenerateRequest, Message, Prompt, Role, ToolSpec};
 
 pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoing, Unsupported> {
     let Prompt::Chat {
@@ -38,6 +38,25 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
     }
     if !variables.is_empty() {
         body.insert("chat_template_kwargs".to_owned(), json!(variables));
+    }
+    match &request.constraint {
+        None => {}
+        Some(Constraint::Call { tools: wanted }) => {
+            let choice = match wanted.as_slice() {
+                [only] => json!({"type": "tool", "name": only}),
+                _ => {
+                    names::all_tools(wanted, tools)?;
+                    json!({"type": "any"})
+                }
+            };
+            body.insert("tool_choice".to_owned(), choice);
+        }
+        Some(Constraint::Json { .. }) => {
+            return Err(Unsupported::new(
+                "an answer in JSON",
+                "Anthropic's API has no field for it; use an openai: target",
+            ));
+        }
     }
     names::sampling(form, &request.sampling, &mut body)?;
     body.insert("stream".to_owned(), json!(form.stream));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::Form;
-use crate::generation::{SamplingParams, Semantics};
+use crate::generation::{SamplingParams, ToolSpec, Semantics};
 use crate::protocol::client::Api;
 
 /// Which sampling fields a server takes, and by which names.
@@ -52,6 +52,17 @@ impl Unsupported {
             what: what.into(),
             remedy,
         }
+    }
+}
+
+/// Both APIs know a call of one tool, and of any.
+pub(super) fn all_tools(names: &[String], tools: &[ToolSpec]) -> Result<(), Unsupported> {
+    match tools.iter().all(|tool| names.contains(&tool.name)) {
+        true => Ok(()),
+        false => Err(Unsupported::new(
+            "a call of one of some tools",
+            "name one tool, or offer only those",
+        )),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::names::{self, Unsupported};
 use super::{Form, Outgoing};
-use crate::generation::{GenerateRequest, Message, Prompt, ToolSpec};
+use crate::generation::{Constraint, GenerateRequest, Message, Prompt, ToolSpec};
 
 pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoing, Unsupported> {
     let mut body = Map::new();
@@ -33,6 +33,10 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
             "/completions"
         }
     };
+    if let Some(constraint) = &request.constraint {
+        let (field, value) = self::form(constraint, &request.prompt)?;
+        body.insert(field.to_owned(), value);
+    }
     names::sampling(form, &request.sampling, &mut body)?;
     if request.top_logprobs > 0 {
         if path == "/completions" {
@@ -53,6 +57,38 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
         path,
         body: Value::Object(body),
     })
+}
+
+/// The field that asks for a form of the answer.
+fn form(
+    constraint: &Constraint,
+    prompt: &Prompt,
+) -> Result<(&'static str, Value), Unsupported> {
+    let Prompt::Chat { tools, .. } = prompt else {
+        return Err(Unsupported::new(
+            "a form of the answer to a plain prompt",
+            "OpenAI's API has it for conversations only",
+        ));
+    };
+    match constraint {
+        Constraint::Json { schema } => Ok((
+            "response_format",
+            json!({
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "strict": true, "schema": schema},
+            }),
+        )),
+        Constraint::Call { tools: names } => match names.as_slice() {
+            [only] => Ok((
+                "tool_choice",
+                json!({"type": "function", "function": {"name": only}}),
+            )),
+            _ => {
+                names::all_tools(names, tools)?;
+                Ok(("tool_choice", json!("required")))
+            }
+        },
+    }
 }
 
 fn messages(list: &[Message]) -> Value {

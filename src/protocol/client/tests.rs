@@ -45,6 +45,7 @@ fn request(settings: SamplingSettings) -> GenerateRequest {
         },
         sampling: settings.resolve().expect("in range"),
         top_logprobs: 0,
+        constraint: None,
     }
 }
 

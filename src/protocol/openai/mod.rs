@@ -2,6 +2,7 @@
 
 mod answer;
 mod chat;
+mod constraint;
 mod request;
 
 pub use answer::{

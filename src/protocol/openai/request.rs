@@ -6,9 +6,11 @@
 use serde_json::Value;
 
 use super::chat::{Chat, chat_of};
-use crate::generation::{Prompt, SamplingSettings};
+use super::constraint::{response_format, tool_choice};
+use crate::generation::{Constraint, Prompt, SamplingSettings};
 use crate::protocol::fields::{Fields, Unknown, UnknownField, WireError, items, kind};
 use crate::protocol::sampling;
+use crate::protocol::tool_choice::ToolChoice;
 
 /// Most alternatives reported beside a token: OpenAI's limit.
 const MOST_TOP_LOGPROBS: usize = 20;
@@ -46,6 +48,8 @@ pub struct Streaming {
 pub struct ChatRequest {
     /// The conversation and its tools.
     pub chat: Chat,
+    /// The form of the answer, if it is not free.
+    pub constraint: Option<Constraint>,
     /// Everything else.
     pub common: Common,
 }
@@ -68,10 +72,19 @@ impl ChatRequest {
         let mut unknown = Unknown::Noted(Vec::new());
         let mut fields = Fields::of(body, String::new())?;
         let mut chat = chat_of(&mut fields, &mut unknown)?;
-        if tool_choice(&mut fields)? == ToolChoice::None {
-            chat.tools.clear();
-        }
-        response_format(&mut fields)?;
+        let format = response_format(&mut fields, &mut unknown)?;
+        let constraint = match tool_choice(&mut fields, &chat.tools, &mut unknown)? {
+            ToolChoice::Auto => format,
+            ToolChoice::None => {
+                chat.tools.clear();
+                format
+            }
+            ToolChoice::Forced(_) if format.is_some() => {
+                let problem = "forces a call, so the answer cannot have a response_format";
+                return Err(fields.error("tool_choice", problem));
+            }
+            ToolChoice::Forced(tools) => Some(Constraint::Call { tools }),
+        };
         let mut common = common(&mut fields, &mut unknown)?;
         common.top_logprobs = chat_logprobs(&mut fields)?;
         if let Some(most) = fields.size("max_completion_tokens")? {
@@ -80,7 +93,11 @@ impl ChatRequest {
         check_choices(&fields, common.n, 1)?;
         fields.finish(&mut unknown)?;
         common.unknown = unknown.noted();
-        Ok(Self { chat, common })
+        Ok(Self {
+            chat,
+            constraint,
+            common,
+        })
     }
 }
 
@@ -200,49 +217,6 @@ fn check_choices(fields: &Fields<'_>, n: usize, prompts: usize) -> Result<(), Wi
             let problem = format!("asks for {choices} answers; at most {MOST_CHOICES}");
             Err(fields.error("n", problem))
         }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum ToolChoice {
-    Auto,
-    None,
-}
-
-/// A promise that cannot be kept is refused: a forced call needs constrained decoding.
-fn tool_choice(fields: &mut Fields<'_>) -> Result<ToolChoice, WireError> {
-    const FIELD: &str = "tool_choice";
-    let problem = match fields.optional(FIELD) {
-        None => return Ok(ToolChoice::Auto),
-        Some(Value::String(choice)) => match choice.as_str() {
-            "auto" => return Ok(ToolChoice::Auto),
-            "none" => return Ok(ToolChoice::None),
-            "required" => "'required' is not done here: no model can be held to it without \
-                           constrained decoding; use 'auto'"
-                .to_owned(),
-            other => format!("'{other}' is not known; known are auto and none"),
-        },
-        Some(Value::Object(_)) => "a named tool is not done here: no model can be held to it \
-                                   without constrained decoding; use 'auto'"
-            .to_owned(),
-        Some(other) => format!("expected text or an object, found {}", kind(other)),
-    };
-    Err(fields.error(FIELD, problem))
-}
-
-fn response_format(fields: &mut Fields<'_>) -> Result<(), WireError> {
-    const FIELD: &str = "response_format";
-    let Some(format) = fields.optional(FIELD) else {
-        return Ok(());
-    };
-    let mut format = Fields::of(format, fields.place(FIELD))?;
-    match format.text("type")?.as_str() {
-        "text" => Ok(()),
-        other @ ("json_object" | "json_schema") => Err(format.error(
-            "type",
-            format!("'{other}' is not done here yet: it needs constrained decoding; use 'text'"),
-        )),
-        other => Err(format.error("type", format!("'{other}' is not known; known is text"))),
     }
 }
 
@@ -374,14 +348,53 @@ mod tests {
     #[case(json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs: is 21")]
     #[case(json!({"stream_options": {}}), "stream_options: is only for stream: true")]
     #[case(json!({"stream": true, "stream_options": []}), "stream_options: expected an object")]
-    #[case(json!({"tool_choice": "required"}), "tool_choice: 'required' is not done here")]
-    #[case(json!({"tool_choice": {"type": "function"}}), "tool_choice: a named tool is not done here")]
-    #[case(json!({"response_format": {"type": "json_object"}}), "response_format.type: 'json_object' is not done here")]
+    #[case(json!({"tool_choice": "required"}), "tool_choice: is 'required', but no tools are offered")]
+    #[case(json!({"tool_choice": "any"}), "tool_choice: 'any' is not known")]
+    #[case(json!({"tool_choice": {"type": "function"}}), "tool_choice.function: is missing")]
+    #[case(
+        json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+        "tool_choice.function.name: 'f' is not among the tools"
+    )]
+    #[case(
+        json!({"tools": [{"type": "function", "function": {"name": "f"}}],
+            "tool_choice": "required", "response_format": {"type": "json_object"}}),
+        "tool_choice: forces a call"
+    )]
+    #[case(json!({"response_format": {"type": "xml"}}), "response_format.type: 'xml' is not known")]
+    #[case(
+        json!({"response_format": {"type": "json_schema", "json_schema": {"schema": 1}}}),
+        "response_format.json_schema.schema: expected a JSON Schema, found a number"
+    )]
     #[case(json!({"semantics": "mlx-lm-9"}), "semantics: there are no semantics 'mlx-lm-9'")]
     #[case(json!({"n": 2, "return_tokens": true}), "return_tokens: needs n = 1")]
     fn wrong_values_name_their_field(#[case] body: Value, #[case] message: &str) {
         let error = chat(body).expect_err("refused").to_string();
         assert!(error.starts_with(message), "{error}");
+    }
+
+    #[test]
+    fn a_forced_call_and_a_format_become_constraints() {
+        let tools = json!([{"type": "function", "function": {"name": "f"}},
+            {"type": "function", "function": {"name": "g"}}]);
+        let call = |choice: Value| {
+            let body = json!({"tools": tools, "tool_choice": choice});
+            chat(body).expect("valid").constraint
+        };
+        let names = |names: &[&str]| {
+            let tools = names.iter().map(|name| (*name).to_owned()).collect();
+            Some(Constraint::Call { tools })
+        };
+        assert_eq!(call(json!("required")), names(&["f", "g"]));
+        let named = json!({"type": "function", "function": {"name": "g"}});
+        assert_eq!(call(named), names(&["g"]));
+        assert_eq!(call(json!("auto")), None);
+
+        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+        let format = json!({"type": "json_schema",
+            "json_schema": {"name": "x", "strict": true, "schema": schema}});
+        let request = chat(json!({"response_format": format})).expect("valid");
+        assert_eq!(request.constraint, Some(Constraint::Json { schema }));
+        assert_eq!(request.common.unknown, []);
     }
 
     #[rstest]

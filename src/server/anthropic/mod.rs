@@ -76,6 +76,7 @@ fn order(request: &MessagesRequest) -> Order {
         prompts: vec![request.prompt.clone()],
         sampling: request.sampling.clone(),
         top_logprobs: 0,
+        constraint: request.constraint.clone().map(|form| (form, "tools")),
         n: 1,
     }
 }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use super::admission::{App, Order};
 use super::body;
 use super::refusal::{Api, Refusal};
-use crate::generation::Prompt;
+use crate::generation::{Constraint, Prompt};
 use crate::protocol::UnknownField;
 use crate::protocol::openai::{ChatRequest, Common, CompletionRequest, ModelCard, ModelList};
 
@@ -28,13 +28,26 @@ pub(super) async fn chat(
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let body = body::json(&app, request).await?;
-    let ChatRequest { chat, common } = ChatRequest::read(&body)?;
+    let ChatRequest {
+        chat,
+        constraint,
+        common,
+    } = ChatRequest::read(&body)?;
     let prompt = Prompt::Chat {
         messages: chat.messages,
         tools: chat.tools,
         variables: chat.variables,
     };
-    let order = order(&common, "messages", vec![prompt]);
+    let order = Order {
+        constraint: constraint.map(|form| {
+            let field = match form {
+                Constraint::Json { .. } => "response_format",
+                Constraint::Call { .. } => "tools",
+            };
+            (form, field)
+        }),
+        ..order(&common, "messages", vec![prompt])
+    };
     let (answers, notes) = app.admit(order).await?;
     let warnings = warnings(&app, common.model.as_deref(), &common.unknown, notes);
     let response = match common.stream {
@@ -68,6 +81,7 @@ fn order(common: &Common, field: &'static str, prompts: Vec<Prompt>) -> Order {
         prompts,
         sampling: common.sampling.clone(),
         top_logprobs: common.top_logprobs.unwrap_or(0),
+        constraint: None,
         n: common.n,
     }
 }

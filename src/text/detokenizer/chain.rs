@@ -100,6 +100,25 @@ impl<'a> Running<'a> {
     }
 }
 
+impl Chain {
+    /// The bytes that a token adds in the middle of a text; `None` where its neighbours count.
+    pub(super) fn bytes(&self, token: String) -> Option<Vec<u8>> {
+        let mut token = token;
+        for step in &self.steps {
+            token = step.apply(token, false).ok()?;
+        }
+        match self.join {
+            Join::Plain => Some(token.into_bytes()),
+            Join::ByteLevel => Some(bytes_of(&token)),
+            Join::ByteFallback => match byte_of(&token) {
+                Some(byte) => Some(vec![byte]),
+                None => Some(token.into_bytes()),
+            },
+            Join::Spaces | Join::WordEnd(_) => None,
+        }
+    }
+}
+
 impl Step {
     fn apply(&self, token: String, first: bool) -> Result<String, TextError> {
         match self {

@@ -66,6 +66,14 @@ pub(super) enum Join {
 }
 
 impl Plan {
+    /// The bytes that a token adds in the middle of a text, if that does not depend on the rest.
+    pub(crate) fn bytes(&self, token: String) -> Option<Vec<u8>> {
+        match self {
+            Self::Chain(chain) => chain.bytes(token),
+            Self::Windowed => None,
+        }
+    }
+
     /// Takes a decoder apart.
     ///
     /// # Errors
