@@ -6,11 +6,11 @@ use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use crate::engine::EngineError;
-use crate::text::GrammarError;
 use crate::generation::SamplingError;
 use crate::protocol::WireError;
 use crate::protocol::openai::{ApiError, ErrorBody};
 use crate::target::TargetError;
+use crate::text::GrammarError;
 
 /// Whose error body a path speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

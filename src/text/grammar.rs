@@ -21,8 +21,9 @@ use crate::generation::{Constraint, ToolSpec};
 
 /// Grammars that are kept ready, the latest first: clients send the same one with each request.
 const KEPT: usize = 32;
-/// The blanks that may stand between two parts of a JSON value.
-const BLANKS: &str = r"[ \n\r\t]{1,24}";
+/// The blanks that may stand between two parts of a JSON value: one space, or a line break with
+/// the next line's indentation.
+const BLANKS: &str = r" |\n {0,16}";
 
 /// Why an answer cannot be held to a form.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -10,6 +10,7 @@ mod builtin;
 mod checkpoints;
 mod commands;
 mod conformance;
+mod constrained;
 mod corrupted;
 mod determinism;
 mod doctor;

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::content::{self, Blocks};
-use crate::generation::{Constraint, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolSpec};
+use crate::generation::{
+    Constraint, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolSpec,
+};
 use crate::protocol::fields::{Fields, Unknown, UnknownField, WireError, kind};
 use crate::protocol::sampling;
 use crate::protocol::tool_choice::ToolChoice;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::Form;
-use crate::generation::{SamplingParams, ToolSpec, Semantics};
+use crate::generation::{SamplingParams, Semantics, ToolSpec};
 use crate::protocol::client::Api;
 
 /// Which sampling fields a server takes, and by which names.

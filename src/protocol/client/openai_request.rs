@@ -60,10 +60,7 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
 }
 
 /// The field that asks for a form of the answer.
-fn form(
-    constraint: &Constraint,
-    prompt: &Prompt,
-) -> Result<(&'static str, Value), Unsupported> {
+fn form(constraint: &Constraint, prompt: &Prompt) -> Result<(&'static str, Value), Unsupported> {
     let Prompt::Chat { tools, .. } = prompt else {
         return Err(Unsupported::new(
             "a form of the answer to a plain prompt",
