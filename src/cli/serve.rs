@@ -49,6 +49,10 @@ pub(super) struct Serve {
     /// Most bytes of a request's body [default: 16777216]
     #[arg(long, value_name = "N")]
     max_body: Option<usize>,
+    /// Bytes of answers to keep and give again to the same greedy or seeded request; a request
+    /// with `Cache-Control: no-cache` is generated anyway [default: 0, none]
+    #[arg(long, value_name = "BYTES")]
+    answer_cache: Option<usize>,
     /// Seconds that running answers have after the order to stop [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
@@ -129,6 +133,7 @@ impl Serve {
         set(&mut limits.context_tokens, self.max_context);
         set(&mut limits.answers, self.max_answers);
         set(&mut limits.body_bytes, self.max_body);
+        set(&mut limits.answer_cache_bytes, self.answer_cache);
         set(
             &mut options.time_outs.grace,
             self.grace.map(Duration::from_secs),

@@ -50,6 +50,7 @@ struct LimitsWire {
     context_tokens: Option<usize>,
     answers: Option<usize>,
     connections: Option<usize>,
+    answer_cache_bytes: Option<usize>,
 }
 
 /// All in seconds.
@@ -109,6 +110,7 @@ impl ServeFile {
             (&mut limits.context_tokens, wire.context_tokens),
             (&mut limits.answers, wire.answers),
             (&mut limits.connections, wire.connections),
+            (&mut limits.answer_cache_bytes, wire.answer_cache_bytes),
         ] {
             super::serve::set(place, value);
         }

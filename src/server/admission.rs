@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, watch};
 
+use super::answer_cache::AnswerCache;
 use super::health::Pulse;
 use super::metrics::Metrics;
 use super::names;
@@ -21,6 +22,7 @@ pub(super) struct App {
     pub(super) options: ServerOptions,
     pub(super) metrics: Metrics,
     pub(super) pulse: Pulse,
+    answer_cache: Arc<AnswerCache>,
     /// When the server started, in seconds since 1970.
     pub(super) created: u64,
     room: Arc<Semaphore>,
@@ -42,6 +44,18 @@ pub(super) struct Order {
     pub(super) constraint: Option<(Constraint, &'static str)>,
     /// Answers to each prompt.
     pub(super) n: usize,
+    /// Whether the answers have to be generated, though they were before.
+    pub(super) fresh: bool,
+}
+
+/// Answers that have begun.
+pub(super) struct Admitted {
+    /// Those to one prompt next to each other.
+    pub(super) answers: Vec<Watched>,
+    /// What was changed about the request.
+    pub(super) notes: Vec<String>,
+    /// Whether all of them had been given before.
+    pub(super) known: bool,
 }
 
 impl App {
@@ -55,6 +69,7 @@ impl App {
             metrics: Metrics::new(&served.name),
             room: Arc::new(Semaphore::new(options.limits.answers)),
             pulse: Pulse::default(),
+            answer_cache: AnswerCache::new(options.limits.answer_cache_bytes),
             created: names::now(),
             served,
             options,
@@ -63,9 +78,8 @@ impl App {
         }
     }
 
-    /// Checks an order and starts its answers, those to one prompt next to each other. Returns
-    /// them with notes on what was changed.
-    pub(super) async fn admit(&self, order: Order) -> Result<(Vec<Watched>, Vec<String>), Refusal> {
+    /// Checks an order and starts its answers.
+    pub(super) async fn admit(&self, order: Order) -> Result<Admitted, Refusal> {
         if *self.closing.borrow() {
             return Err(Refusal::stopping());
         }
@@ -79,6 +93,8 @@ impl App {
         let sampling = self.options.sampling.overlaid(&order.sampling).resolve()?;
         self.check_bias(&sampling)?;
 
+        let repeatable = sampling.temperature == 0.0 || sampling.seed.is_some();
+        let mut known = repeatable && !order.fresh;
         let mut answers = Vec::with_capacity(count);
         let mut notes = Vec::new();
         for prompt in order.prompts {
@@ -103,13 +119,32 @@ impl App {
                 };
                 let traced = self.options.trace.as_ref().map(|_| request.clone());
                 let line = TraceLine::new(order.api, traced);
-                let events = self.served.target.generate(request);
+                let before = match order.fresh || !repeatable {
+                    true => None,
+                    false => self.answer_cache.find(&request),
+                };
+                known &= before.is_some();
+                let events = match before {
+                    Some(events) => events,
+                    None if repeatable => {
+                        let events = self.served.target.generate(request.clone());
+                        self.answer_cache.record(&request, events)
+                    }
+                    None => self.served.target.generate(request),
+                };
                 let watched = Watched::new(self, events, permit, line);
                 answers.push(watched);
             }
         }
         notes.dedup();
-        Ok((answers, notes))
+        if known {
+            self.metrics.known_again();
+        }
+        Ok(Admitted {
+            answers,
+            notes,
+            known,
+        })
     }
 
     /// Measures the prompt, and cuts the answer's length to what the context has room for; says

@@ -44,6 +44,7 @@ struct LoopLabels {
 pub(super) struct Metrics {
     registry: Registry,
     http: Family<AnswerLabels, Counter>,
+    known: Counter,
     shared: Arc<Shared>,
 }
 
@@ -85,6 +86,12 @@ impl Metrics {
             Info::new([("name", model.to_owned())]),
         );
         registry.register("http_requests", "Requests by path and status", http.clone());
+        let known = Counter::default();
+        registry.register(
+            "answer_cache_hits",
+            "Requests whose answers had been given before",
+            known.clone(),
+        );
         registry.register(
             "answers_waiting",
             "Answers that have not begun",
@@ -130,6 +137,7 @@ impl Metrics {
         Self {
             registry,
             http,
+            known,
             shared: Arc::new(shared),
         }
     }
@@ -139,6 +147,11 @@ impl Metrics {
         self.http
             .get_or_create(&AnswerLabels { path, status })
             .inc();
+    }
+
+    /// A request was answered as it was before.
+    pub(super) fn known_again(&self) {
+        self.known.inc();
     }
 
     /// An observer of a new answer.

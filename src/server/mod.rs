@@ -12,8 +12,8 @@
 //! ```
 
 mod access;
-
 mod admission;
+mod answer_cache;
 mod answers;
 mod anthropic;
 mod body;

@@ -46,6 +46,8 @@ pub struct Limits {
     pub answers: usize,
     /// Open connections; further ones wait to be accepted.
     pub connections: usize,
+    /// Bytes of answers kept to be given again; 0 keeps none, so that every answer is generated.
+    pub answer_cache_bytes: usize,
 }
 
 /// How long at most.
@@ -72,6 +74,7 @@ impl Default for Limits {
             context_tokens: 32_768,
             answers: 64 + 256,
             connections: 1024,
+            answer_cache_bytes: 0,
         }
     }
 }

@@ -51,3 +51,53 @@ fn company_changes_no_token() {
     assert_eq!(together, alone);
     assert!(alone.iter().any(|answer| *answer != alone[0]));
 }
+
+/// A greedy answer that the server has given is given again, unless the client wants it fresh; a
+/// drawn one is another answer each time.
+#[test]
+fn deterministic_answers_are_given_again_if_the_server_keeps_them() {
+    let server = Server::scripted("counter", &["--answer-cache", "1000000"]);
+    let post = |body: &Value, headers: &[&str]| {
+        let answer = server.send("/v1/chat/completions", headers, body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let known = answer.head.contains("x-loopwatch-cache: hit");
+        (known, answer.json()["choices"].clone())
+    };
+    let body = |over: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "go"}], "max_tokens": 20});
+        let over = over.as_object().expect("an object");
+        body.as_object_mut()
+            .expect("an object")
+            .extend(over.clone());
+        body
+    };
+    let greedy = body(json!({}));
+    let (known, first) = post(&greedy, &[]);
+    assert!(!known);
+    assert_eq!(post(&greedy, &[]), (true, first.clone()));
+    assert_eq!(
+        post(&greedy, &["cache-control: no-cache"]),
+        (false, first.clone())
+    );
+    let (known, other) = post(&body(json!({"repetition_penalty": 1.0})), &[]);
+    assert!(!known);
+    assert_ne!(other, first, "another penalty is another answer");
+
+    let drawn = body(json!({"temperature": 1.5}));
+    assert!(!post(&drawn, &[]).0);
+    assert!(!post(&drawn, &[]).0, "nobody chose its numbers");
+    let seeded = body(json!({"temperature": 1.5, "seed": 3}));
+    assert!(!post(&seeded, &[]).0);
+    assert!(post(&seeded, &[]).0);
+    assert_eq!(server.metric("loopwatch_answer_cache_hits_total"), 2.0);
+
+    let forgetful = Server::scripted("counter", &[]);
+    for _ in 0..2 {
+        let answer = forgetful.post("/v1/chat/completions", &greedy);
+        assert!(
+            !answer.head.contains("x-loopwatch-cache"),
+            "{}",
+            answer.head
+        );
+    }
+}

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::admission::{App, Order};
 use super::body;
-use super::openai::warnings;
+use super::openai::{headers, wants_fresh, warnings};
 use super::refusal::{Api, Refusal};
 use super::watch::{Complete, Watched};
 use super::{Vocabulary, loopwatch, names};
@@ -26,12 +26,13 @@ pub(super) async fn messages(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
+    let fresh = wants_fresh(request.headers());
     let body = body::json(&app, request).await?;
     let request = MessagesRequest::read(&body)?;
     let stops = request.sampling.stop.clone().unwrap_or_default();
-    let order = order(&request);
-    let (answers, notes) = app.admit(order).await?;
-    let warnings = warnings(&app, request.model.as_deref(), &request.unknown, notes);
+    let admitted = app.admit(order(&request, fresh)).await?;
+    let warnings = headers(&app, request.model.as_deref(), &request.unknown, &admitted);
+    let answers = admitted.answers;
     let response = match request.stream {
         true => stream::respond(app, answers, stops, request.return_tokens).await?,
         false => complete(&app, answers, &stops, request.return_tokens).await?,
@@ -56,7 +57,7 @@ pub(super) async fn count_tokens(
 
 /// A target whose tokens are not known tells the count when it starts; then it is let go.
 async fn count_by_asking(app: &App, request: &MessagesRequest) -> Result<usize, Refusal> {
-    let (mut answers, _) = app.admit(order(request)).await?;
+    let mut answers = app.admit(order(request, true)).await?.answers;
     let first = match answers.first_mut() {
         Some(answer) => answer.next().await,
         None => None,
@@ -69,7 +70,7 @@ async fn count_by_asking(app: &App, request: &MessagesRequest) -> Result<usize, 
     }
 }
 
-fn order(request: &MessagesRequest) -> Order {
+fn order(request: &MessagesRequest, fresh: bool) -> Order {
     Order {
         api: Api::Anthropic,
         field: "messages",
@@ -78,6 +79,7 @@ fn order(request: &MessagesRequest) -> Order {
         top_logprobs: 0,
         constraint: request.constraint.clone().map(|form| (form, "tools")),
         n: 1,
+        fresh,
     }
 }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Request};
+use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 
-use super::admission::{App, Order};
+use super::admission::{Admitted, App, Order};
 use super::body;
 use super::refusal::{Api, Refusal};
 use crate::generation::{Constraint, Prompt};
@@ -27,6 +27,7 @@ pub(super) async fn chat(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
+    let fresh = wants_fresh(request.headers());
     let body = body::json(&app, request).await?;
     let ChatRequest {
         chat,
@@ -46,10 +47,11 @@ pub(super) async fn chat(
             };
             (form, field)
         }),
-        ..order(&common, "messages", vec![prompt])
+        ..order(&common, "messages", vec![prompt], fresh)
     };
-    let (answers, notes) = app.admit(order).await?;
-    let warnings = warnings(&app, common.model.as_deref(), &common.unknown, notes);
+    let admitted = app.admit(order).await?;
+    let warnings = headers(&app, common.model.as_deref(), &common.unknown, &admitted);
+    let answers = admitted.answers;
     let response = match common.stream {
         Some(streaming) => chat::stream(app, answers, &common, streaming).await?,
         None => chat::complete(&app, answers, &common).await?,
@@ -62,11 +64,13 @@ pub(super) async fn completions(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
+    let fresh = wants_fresh(request.headers());
     let body = body::json(&app, request).await?;
     let CompletionRequest { prompts, common } = CompletionRequest::read(&body)?;
-    let order = order(&common, "prompt", prompts);
-    let (answers, notes) = app.admit(order).await?;
-    let warnings = warnings(&app, common.model.as_deref(), &common.unknown, notes);
+    let order = order(&common, "prompt", prompts, fresh);
+    let admitted = app.admit(order).await?;
+    let warnings = headers(&app, common.model.as_deref(), &common.unknown, &admitted);
+    let answers = admitted.answers;
     let response = match common.stream {
         Some(streaming) => text::stream(app, answers, &common, streaming).await?,
         None => text::complete(&app, answers, &common).await?,
@@ -74,7 +78,7 @@ pub(super) async fn completions(
     Ok((warnings, response).into_response())
 }
 
-fn order(common: &Common, field: &'static str, prompts: Vec<Prompt>) -> Order {
+fn order(common: &Common, field: &'static str, prompts: Vec<Prompt>, fresh: bool) -> Order {
     Order {
         api: Api::OpenAi,
         field,
@@ -83,7 +87,29 @@ fn order(common: &Common, field: &'static str, prompts: Vec<Prompt>) -> Order {
         top_logprobs: common.top_logprobs.unwrap_or(0),
         constraint: None,
         n: common.n,
+        fresh,
     }
+}
+
+/// Whether the client wants the answer generated, though it may be known (RFC 9111, 5.2.1).
+pub(super) fn wants_fresh(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).into_iter();
+    let mut words = values.filter_map(|value| value.to_str().ok());
+    words.any(|words| words.contains("no-cache") || words.contains("no-store"))
+}
+
+/// What the client should know about its request, and whether its answer is one from before.
+pub(super) fn headers(
+    app: &App,
+    model: Option<&str>,
+    unknown: &[UnknownField],
+    admitted: &Admitted,
+) -> HeaderMap {
+    let mut headers = warnings(app, model, unknown, admitted.notes.clone());
+    if admitted.known {
+        headers.insert("x-loopwatch-cache", HeaderValue::from_static("hit"));
+    }
+    headers
 }
 
 /// What the client should know about its request, as `Warning` headers.

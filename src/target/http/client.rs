@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
@@ -80,10 +82,13 @@ impl Client {
         if endpoint.base.is_loopback() {
             builder = builder.no_proxy();
         }
-        if let Some(key) = &key {
-            let headers = headers(endpoint.api, key).map_err(&error)?;
-            builder = builder.default_headers(headers);
-        }
+        let mut headers = match &key {
+            Some(key) => key_header(endpoint.api, key).map_err(&error)?,
+            None => HeaderMap::new(),
+        };
+        // What is judged and measured here is generated, not remembered.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        builder = builder.default_headers(headers);
         let http = builder.build().map_err(|problem| error(chain(&problem)))?;
         Ok(Self {
             http,
@@ -276,7 +281,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn headers(api: Api, key: &Secret) -> Result<HeaderMap, String> {
+fn key_header(api: Api, key: &Secret) -> Result<HeaderMap, String> {
     let (name, value) = match api {
         Api::OpenAi => (AUTHORIZATION, format!("Bearer {}", key.0)),
         Api::Anthropic => (HeaderName::from_static("x-api-key"), key.0.clone()),
