@@ -4,7 +4,7 @@ use super::EngineError;
 use crate::backend::Backend;
 use crate::generation::{Prompt, SamplingParams};
 use crate::model::{self, Checkpoint, Decoder, ModelFiles};
-use crate::text::{ChatTemplate, TemplateFiles, TextError, Tokenizer};
+use crate::text::{ChatTemplate, OutputFormat, TemplateFiles, TextError, Tokenizer};
 
 /// The text side of a loaded model. The weights stay with the engine's thread.
 pub struct LoadedModel {
@@ -17,6 +17,8 @@ pub struct LoadedModel {
     /// `None` if the checkpoint has none: then only token ids go in and out.
     pub(super) tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
+    /// How the model writes thoughts and calls.
+    pub(super) output: OutputFormat,
     pub(super) eos: Vec<u32>,
     /// The ids of a line break as mlx-lm's server encodes it, with the special tokens that the
     /// tokenizer adds (0.32.2, `server.py`, `_make_sampler`); empty without a tokenizer.
@@ -56,6 +58,12 @@ impl LoadedModel {
                 .map_err(text_error("tokenizer.json"))?,
             None => Vec::new(),
         };
+        let is_token = |token: &str| {
+            let known = tokenizer.as_ref().map(|tokenizer| tokenizer.id(token));
+            known.flatten().is_some()
+        };
+        let source = template.as_ref().map(ChatTemplate::source);
+        let output = OutputFormat::detect(&source.unwrap_or_default(), &is_token);
         // As mlx-lm 0.32.2 (`tokenizer_utils.py`, `apply_chat_template`): templates are told
         // whether the model can think, unless the caller says otherwise.
         let thinks = tokenizer.as_ref().is_some_and(Tokenizer::has_thinking);
@@ -67,6 +75,7 @@ impl LoadedModel {
             kv_bytes_per_position: decoder.kv_bytes_per_position(),
             tokenizer,
             template,
+            output,
             eos: model::eos_token_ids(&files)?,
             newline,
             files,
