@@ -50,6 +50,7 @@ fn answer(number: usize) -> Transcript {
         text_ends: ends.collect(),
         text: words.concat(),
         content: None,
+        reasoning: None,
         tool_calls: Vec::new(),
         finish_reason: FinishReason::Length,
         usage: Usage {

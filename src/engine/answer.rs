@@ -1,11 +1,17 @@
 //! The text of an answer as it grows: detokenised, cut at stop strings, and taken apart into
-//! content and tool calls at its end.
+//! thoughts, content and tool calls.
 //!
 //! Knows text only; who sampled the tokens, and when, is not its business.
 
 use super::{EngineError, LoadedModel};
-use crate::generation::{EventKind, FinishReason, SamplingParams, Usage};
-use crate::text::{Detokenizer, StopStrings, Tokenizer, tool_calls};
+use crate::generation::{
+    Channel, EventKind, FinishReason, Prompt, SamplingParams, ToolSpec, Usage,
+};
+use crate::text::{Detokenizer, OutputParser, Piece, StopStrings, Tokenizer};
+
+/// Tokens at the end of a prompt that tell whether it opens a thought. A mark may be made of
+/// several.
+const LAST_TOKENS: usize = 16;
 
 /// The answer to one request.
 pub(super) struct Answer<'a> {
@@ -14,18 +20,41 @@ pub(super) struct Answer<'a> {
     detokenizer: Option<Detokenizer<'a>>,
     stops: StopStrings,
     stopped: bool,
+    parser: OutputParser,
     /// Everything given out so far.
     text: String,
+    /// What of it is content.
+    content: String,
+    /// What of it is thought.
+    reasoning: String,
+    /// Whether there was a call.
+    called: bool,
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn new(model: &'a LoadedModel, sampling: &SamplingParams) -> Self {
+    /// The answer to `prompt`, whose tokens are `ids`.
+    pub(super) fn new(
+        model: &'a LoadedModel,
+        prompt: &Prompt,
+        ids: &[u32],
+        sampling: &SamplingParams,
+    ) -> Self {
+        let tools: &[ToolSpec] = match prompt {
+            Prompt::Chat { tools, .. } => tools,
+            Prompt::Text { .. } | Prompt::Tokens { .. } => &[],
+        };
+        let format = &model.output;
+        let end = model.text(&ids[ids.len().saturating_sub(LAST_TOKENS)..]);
         Self {
             model,
             detokenizer: model.tokenizer.as_ref().map(Tokenizer::detokenizer),
             stops: StopStrings::new(&sampling.stop),
             stopped: false,
+            parser: OutputParser::new(format, tools, format.is_thinking(&end)),
             text: String::new(),
+            content: String::new(),
+            reasoning: String::new(),
+            called: false,
         }
     }
 
@@ -34,15 +63,18 @@ impl<'a> Answer<'a> {
         self.stopped
     }
 
-    /// Takes a token and returns the text that became certain with it.
-    pub(super) fn push(&mut self, id: u32) -> Result<String, EngineError> {
+    /// Takes a token and returns the text that became certain with it, and what it means as far as
+    /// that is certain.
+    pub(super) fn push(&mut self, id: u32) -> Result<(String, Vec<EventKind>), EngineError> {
         let Some(detokenizer) = &mut self.detokenizer else {
-            return Ok(String::new());
+            return Ok((String::new(), Vec::new()));
         };
         let piece = detokenizer
             .push(id)
             .map_err(|problem| self.model.text_error(problem))?;
-        Ok(self.pass(&piece))
+        let text = self.pass(&piece);
+        let pieces = self.parser.push(&text);
+        Ok((text, self.tell(pieces)))
     }
 
     fn pass(&mut self, piece: &str) -> String {
@@ -52,24 +84,43 @@ impl<'a> Answer<'a> {
         passed.text
     }
 
-    /// The last events: tool calls, then the finish with the text that was held back.
+    fn tell(&mut self, pieces: Vec<Piece>) -> Vec<EventKind> {
+        let tell = |piece| match piece {
+            Piece::Reasoning(text) => {
+                self.reasoning.push_str(&text);
+                said(Channel::Reasoning, text)
+            }
+            Piece::Content(text) => {
+                self.content.push_str(&text);
+                said(Channel::Content, text)
+            }
+            Piece::Call(call) => {
+                self.called = true;
+                EventKind::ToolCall(call)
+            }
+        };
+        pieces.into_iter().map(tell).collect()
+    }
+
+    /// The last events: what was held back, then the finish.
     pub(super) fn finish(
         mut self,
         reason: FinishReason,
         usage: Usage,
     ) -> Result<Vec<EventKind>, EngineError> {
         let rest = self.rest()?;
-        let taken = tool_calls(&self.text);
+        let mut pieces = self.parser.push(&rest);
+        pieces.extend(self.parser.finish());
+        let mut events = self.tell(pieces);
         let reason = match reason {
-            FinishReason::Stop if !taken.calls.is_empty() => FinishReason::ToolCalls,
+            FinishReason::Stop if self.called => FinishReason::ToolCalls,
             other => other,
         };
-        let content = (!taken.calls.is_empty()).then_some(taken.content);
-        let mut events: Vec<EventKind> = taken.calls.into_iter().map(EventKind::ToolCall).collect();
         events.push(EventKind::Finished {
             reason,
+            content: (self.content != self.text).then_some(self.content),
+            reasoning: (!self.reasoning.is_empty()).then_some(self.reasoning),
             text: rest,
-            content,
             usage,
         });
         Ok(events)
@@ -95,4 +146,8 @@ impl<'a> Answer<'a> {
         }
         Ok(rest)
     }
+}
+
+fn said(channel: Channel, text: String) -> EventKind {
+    EventKind::Said { channel, text }
 }

@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use super::EngineError;
 use crate::backend::Backend;
-use crate::generation::{GenerateRequest, Prompt, SamplingParams};
+use crate::generation::{Constraint, GenerateRequest, Prompt, SamplingParams};
 use crate::model::{self, Checkpoint, Decoder, ModelFiles};
 use crate::text::{
-    ChatTemplate, Grammar, GrammarError, Grammars, TemplateFiles, TextError, Tokenizer,
+    CallFormat, ChatTemplate, Grammar, GrammarError, Grammars, OutputFormat, TemplateFiles, TextError, Tokenizer,
 };
 
 /// The text side of a loaded model. The weights stay with the engine's thread.
@@ -21,6 +21,8 @@ pub struct LoadedModel {
     /// `None` if the checkpoint has none: then only token ids go in and out.
     pub(super) tokenizer: Option<Tokenizer>,
     template: Option<ChatTemplate>,
+    /// How the model writes thoughts and calls.
+    pub(super) output: OutputFormat,
     pub(super) eos: Vec<u32>,
     /// The ids of a line break as mlx-lm's server encodes it, with the special tokens that the
     /// tokenizer adds (0.32.2, `server.py`, `_make_sampler`); empty without a tokenizer.
@@ -62,6 +64,12 @@ impl LoadedModel {
                 .map_err(text_error("tokenizer.json"))?,
             None => Vec::new(),
         };
+        let is_token = |token: &str| {
+            let known = tokenizer.as_ref().map(|tokenizer| tokenizer.id(token));
+            known.flatten().is_some()
+        };
+        let source = template.as_ref().map(ChatTemplate::source);
+        let output = OutputFormat::detect(&source.unwrap_or_default(), &is_token);
         // As mlx-lm 0.32.2 (`tokenizer_utils.py`, `apply_chat_template`): templates are told
         // whether the model can think, unless the caller says otherwise.
         let thinks = tokenizer.as_ref().is_some_and(Tokenizer::has_thinking);
@@ -73,6 +81,7 @@ impl LoadedModel {
             kv_bytes_per_position: decoder.kv_bytes_per_position(),
             tokenizer,
             template,
+            output,
             eos: model::eos_token_ids(&files)?,
             newline,
             grammars: OnceLock::new(),
@@ -187,6 +196,12 @@ impl LoadedModel {
             Prompt::Text { .. } | Prompt::Tokens { .. } => &[],
         };
         let grammars = grammars.as_ref().map_err(Clone::clone)?;
+        let forced = matches!(constraint, Constraint::Call { .. });
+        if forced && !self.output.writes(CallFormat::Hermes) {
+            let problem = "a call can be forced only of models that write <tool_call>, which this \
+                           one does not";
+            return Err(EngineError::Request(problem.to_owned()));
+        }
         Ok(Some(grammars.compile(constraint, tools)?))
     }
 

@@ -79,7 +79,7 @@ impl<'a> Writer<'a> {
         let mut writer = Self {
             sampler: Sampler::new(&sampling, &sequence),
             grammar,
-            answer: Some(Answer::new(model, &sampling)),
+            answer: Some(Answer::new(model, &request.prompt, prompt, &sampling)),
             sampling,
             top_logprobs: request.top_logprobs,
             events,
@@ -127,10 +127,11 @@ impl<'a> Writer<'a> {
         };
         let ended = !self.sampling.ignore_eos && model.eos.contains(&id);
         // An end-of-sequence token has no text.
-        let text = match &mut self.answer {
+        let (text, meant) = match &mut self.answer {
             Some(answer) if !ended => answer.push(id)?,
-            _ => String::new(),
+            _ => Default::default(),
         };
+        meant.into_iter().for_each(|kind| self.note(kind));
         self.note(EventKind::Delta { token, text });
         let stopped = self.answer.as_ref().is_some_and(Answer::stopped);
         let end = if ended || complete {

@@ -143,6 +143,15 @@ pub enum EventKind {
         /// Text that became certain with this token.
         text: String,
     },
+    /// What the text means, as far as it is certain: more of the answer, or of what was thought
+    /// before it. Comes right before the `Delta` that made it certain, or before the end. Joined
+    /// by channel, these are the `content` and the `reasoning` of the finish.
+    Said {
+        /// Where it belongs.
+        channel: Channel,
+        /// The text, without the marks of the model's format; never empty.
+        text: String,
+    },
     /// Text from a target that does not say which tokens it was made of. A generation has either
     /// these or `Delta`s.
     Text(TextPiece),
@@ -157,8 +166,11 @@ pub enum EventKind {
         reason: FinishReason,
         /// Text that was held back until the end.
         text: String,
-        /// What the assistant said apart from its tool calls, where that differs from the text.
+        /// What the assistant said apart from its thoughts and tool calls, where that differs
+        /// from the text.
         content: Option<String>,
+        /// What it thought before, if it did.
+        reasoning: Option<String>,
         /// Final counts.
         usage: Usage,
     },

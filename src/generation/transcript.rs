@@ -25,12 +25,16 @@ pub struct Transcript {
     /// Text that came without token ids, in order; then there are no `tokens`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pieces: Vec<Piece>,
-    /// The visible text, tool calls included as the model wrote them. Of pieces, the content
-    /// alone.
+    /// The whole text, thoughts and tool calls included as the model wrote them. Of pieces, the
+    /// content alone.
     pub text: String,
-    /// What the assistant said apart from its tool calls, where that differs from the text.
+    /// What the assistant said apart from its thoughts and tool calls, where that differs from
+    /// the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// What it thought before it spoke, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
     /// The tool calls read from the text.
     pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
@@ -80,6 +84,8 @@ impl Transcript {
         let mut text = String::new();
         let mut tool_calls = Vec::new();
         let mut content = None;
+        let mut reasoning = None;
+        let mut thought = String::new();
         let mut pieces = Vec::new();
         let mut retries = Vec::new();
         let mut finished: Option<(FinishReason, Usage, u64)> = None;
@@ -88,7 +94,8 @@ impl Transcript {
                 return Err(TranscriptError::AfterFinish);
             }
             match event.kind {
-                EventKind::Started { .. } => {}
+                // What is said is told once more at the end.
+                EventKind::Started { .. } | EventKind::Said { .. } => {}
                 EventKind::Delta { token, text: delta } => {
                     tokens.push(token);
                     token_at_us.push(micros(event.at));
@@ -96,8 +103,10 @@ impl Transcript {
                     text_ends.push(text.len());
                 }
                 EventKind::Text(piece) => {
-                    if piece.channel == Channel::Content {
-                        text.push_str(&piece.text);
+                    match piece.channel {
+                        Channel::Content => text.push_str(&piece.text),
+                        Channel::Reasoning => thought.push_str(&piece.text),
+                        Channel::ToolCall => {}
                     }
                     pieces.push(Piece {
                         at_us: micros(event.at),
@@ -109,10 +118,12 @@ impl Transcript {
                 EventKind::Finished {
                     reason,
                     text: rest,
-                    content: apart_from_calls,
+                    content: said,
+                    reasoning: thoughts,
                     usage,
                 } => {
-                    content = apart_from_calls;
+                    content = said;
+                    reasoning = thoughts;
                     text.push_str(&rest);
                     finished = Some((reason, usage, micros(event.at)));
                 }
@@ -128,6 +139,7 @@ impl Transcript {
             pieces,
             text,
             content,
+            reasoning: reasoning.or((!thought.is_empty()).then_some(thought)),
             tool_calls,
             finish_reason,
             usage,
@@ -157,6 +169,7 @@ impl Transcript {
         let content = self.content.as_ref().unwrap_or(&self.text);
         Message {
             tool_calls: self.tool_calls.clone(),
+            reasoning_content: self.reasoning.clone(),
             ..Message::text(Role::Assistant, content)
         }
     }
@@ -268,6 +281,7 @@ mod tests {
                 reason: FinishReason::Stop,
                 text: "!".to_owned(),
                 content: None,
+                reasoning: None,
                 usage: Usage {
                     input_tokens: 3,
                     cached_tokens: 0,

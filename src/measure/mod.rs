@@ -246,6 +246,7 @@ impl Running {
             EventKind::Delta { .. } => self.tokens.push(self.submitted + event.at),
             EventKind::Finished { .. } => self.receiver = None,
             EventKind::Started { .. }
+            | EventKind::Said { .. }
             | EventKind::Text(_)
             | EventKind::ToolCall(_)
             | EventKind::Retried(_) => {}

@@ -135,6 +135,7 @@ mod tests {
             pieces: Vec::new(),
             text: String::new(),
             content: None,
+            reasoning: None,
             tool_calls: Vec::new(),
             finish_reason: FinishReason::Stop,
             usage: Usage {

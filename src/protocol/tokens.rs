@@ -71,9 +71,12 @@ pub struct Finish {
     pub reason: FinishReason,
     /// Text that was held back until the end.
     pub text: String,
-    /// What was said apart from the tool calls, where that differs from the text.
+    /// What was said apart from thoughts and tool calls, where that differs from the text.
     #[serde(default)]
     pub content: Option<String>,
+    /// What was thought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
     /// Final counts.
     pub usage: Usage,
 }

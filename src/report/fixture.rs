@@ -57,6 +57,7 @@ pub(super) fn generation(
         token_at_us,
         text: text.to_owned(),
         content: None,
+        reasoning: None,
         tool_calls: Vec::new(),
         finish_reason,
         e2e_us: at,

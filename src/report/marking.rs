@@ -276,6 +276,7 @@ mod tests {
             text_ends,
             text,
             content: None,
+            reasoning: None,
             tool_calls: Vec::new(),
             finish_reason: FinishReason::Length,
             usage: Usage::default(),

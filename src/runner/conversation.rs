@@ -191,7 +191,8 @@ impl Talk<'_> {
                             on_token();
                         }
                         EventKind::Text(_) => on_token(),
-                        EventKind::ToolCall(_)
+                        EventKind::Said { .. }
+                        | EventKind::ToolCall(_)
                         | EventKind::Retried(_)
                         | EventKind::Finished { .. } => {}
                     }
@@ -226,6 +227,7 @@ fn cut(at: Duration, usage: Usage) -> Event {
             reason: FinishReason::Cancelled,
             text: String::new(),
             content: None,
+            reasoning: None,
             usage,
         },
     }

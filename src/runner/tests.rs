@@ -54,6 +54,7 @@ impl Target for Counting {
                 reason: FinishReason::Stop,
                 text: String::new(),
                 content: None,
+                reasoning: None,
                 usage: Usage::default(),
             };
             Ok(Event {

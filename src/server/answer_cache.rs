@@ -130,13 +130,20 @@ fn bytes(kind: &EventKind) -> usize {
     let own = match kind {
         EventKind::Started { .. } => 0,
         EventKind::Delta { token, text } => text.len() + size_of_val(token.top.as_slice()),
+        EventKind::Said { text, .. } => text.len(),
         EventKind::Text(piece) => piece.text.len(),
         EventKind::ToolCall(call) => {
             call.name.len() + Value::Object(call.arguments.clone()).to_string().len()
         }
         EventKind::Retried(_) => 0,
-        EventKind::Finished { text, content, .. } => {
-            text.len() + content.as_ref().map_or(0, String::len)
+        EventKind::Finished {
+            text,
+            content,
+            reasoning,
+            ..
+        } => {
+            let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+            text.len() + length(content) + length(reasoning)
         }
     };
     size_of::<EventKind>() + own
@@ -180,6 +187,7 @@ mod tests {
                 reason: FinishReason::Stop,
                 text: String::new(),
                 content: None,
+                reasoning: None,
                 usage: Usage::default(),
             });
         }

@@ -17,17 +17,21 @@ pub(super) fn part(kind: &EventKind) -> Loopwatch {
         EventKind::Delta { token, text } => part.tokens.push(TokenText::of(token, text)),
         // A target that does not tell its tokens cannot have them told.
         EventKind::Text(_) | EventKind::Retried(_) => {}
+        // It is told at the end, and in the words of the API.
+        EventKind::Said { .. } => {}
         EventKind::ToolCall(call) => part.tool_call = Some(call.clone()),
         EventKind::Finished {
             reason,
             text,
             content,
+            reasoning,
             usage,
         } => {
             part.finish = Some(Finish {
                 reason: *reason,
                 text: text.clone(),
                 content: content.clone(),
+                reasoning: reasoning.clone(),
                 usage: *usage,
             });
         }
@@ -54,6 +58,7 @@ pub(super) fn whole(answer: &Complete) -> Loopwatch {
             reason: transcript.finish_reason,
             text: answer.late.clone(),
             content: transcript.content.clone(),
+            reasoning: transcript.reasoning.clone(),
             usage: transcript.usage,
         }),
     }

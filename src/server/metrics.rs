@@ -204,7 +204,10 @@ impl Observer {
                     self.tell(change);
                 }
             }
-            EventKind::ToolCall(_) | EventKind::Text(_) | EventKind::Retried(_) => {}
+            EventKind::Said { .. }
+            | EventKind::ToolCall(_)
+            | EventKind::Text(_)
+            | EventKind::Retried(_) => {}
             EventKind::Finished { reason, usage, .. } => {
                 self.shared.duration.observe(event.at.as_secs_f64());
                 self.end(*reason, *usage);

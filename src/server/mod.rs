@@ -8,7 +8,7 @@
 //! ```text
 //!  listen ─ connection ─▶ access ─▶ body ─▶ protocol::{openai, anthropic} ─▶ admission
 //!                                                                               │
-//!                       answer or stream ◀─ speech ◀─ watch (metrics, trace) ◀──┘ Target
+//!                                answer or stream ◀─ watch (metrics, trace) ◀──┘ Target
 //! ```
 
 mod access;
@@ -25,7 +25,6 @@ mod names;
 mod openai;
 mod options;
 mod refusal;
-mod speech;
 mod sse;
 mod stall;
 mod trace;

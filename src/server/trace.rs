@@ -97,7 +97,10 @@ impl TraceLine {
     pub(super) fn see(&mut self, event: &Event) {
         self.last_ms = event.at.as_secs_f64() * 1e3;
         match &event.kind {
-            EventKind::Started { .. } | EventKind::ToolCall(_) | EventKind::Retried(_) => {}
+            EventKind::Started { .. }
+            | EventKind::Said { .. }
+            | EventKind::ToolCall(_)
+            | EventKind::Retried(_) => {}
             EventKind::Text(piece) => {
                 self.ttft_ms.get_or_insert(self.last_ms);
                 self.keep(&piece.text);

@@ -76,6 +76,16 @@ impl ChatTemplate {
         }))
     }
 
+    /// The templates as they are written, one behind the other.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let templates = [DEFAULT, TOOL_USE].into_iter();
+        let templates = templates.filter_map(|name| self.environment.get_template(name).ok());
+        templates
+            .map(|template| template.source().to_owned())
+            .collect()
+    }
+
     /// Sets a variable that templates see unless the caller gives it another value.
     #[must_use]
     pub fn with_default(mut self, name: &str, value: bool) -> Self {

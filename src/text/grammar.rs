@@ -137,7 +137,7 @@ impl Grammars {
         })
     }
 
-    /// One call, as the Qwen families write it: see [`super::tool_calls`].
+    /// One call, in the form [`CallFormat::Hermes`](super::CallFormat::Hermes).
     fn call(&self, names: &[String], tools: &[ToolSpec]) -> Result<TopLevelGrammar, GrammarError> {
         let mut calls = Vec::new();
         for name in names {

@@ -1,5 +1,5 @@
-//! Between text and tokens: the tokenizer, streaming detokenisation, chat templates, tool calls,
-//! stop strings, and grammars that an answer keeps to.
+//! Between text and tokens: the tokenizer, streaming detokenisation, chat templates, stop strings,
+//! grammars that an answer keeps to, and what its text means: thoughts, content, tool calls.
 //!
 //! Works on the contents of a checkpoint's text files. Does not know where they come from, nor
 //! models, sampling or requests.
@@ -7,18 +7,18 @@
 mod chat_template;
 mod detokenizer;
 mod grammar;
+mod output;
 mod stop;
 mod tokenizer;
-mod tool_calls;
 
 use thiserror::Error;
 
 pub use chat_template::{ChatTemplate, TemplateFiles};
 pub use detokenizer::Detokenizer;
 pub use grammar::{Grammar, GrammarError, Grammars};
+pub use output::{CallFormat, OutputFormat, OutputParser, Piece, ThinkMarks};
 pub use stop::{Passed, StopStrings};
 pub use tokenizer::Tokenizer;
-pub use tool_calls::{ToolCalls, tool_calls};
 
 /// Text that cannot be tokenized or rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -36,10 +36,10 @@ fn prompts_have_the_form_the_model_was_trained_on() {
          <|im_start|>user\nExplain X<|im_end|>\n<|im_start|>assistant\n"
     );
     let call = Message {
-        tool_calls: loopwatch::text::tool_calls(
-            "<tool_call>{\"name\": \"Read\", \"arguments\": {\"file_path\": \"a\"}}</tool_call>",
-        )
-        .calls,
+        tool_calls: vec![
+            serde_json::from_value(json!({"name": "Read", "arguments": {"file_path": "a"}}))
+                .expect("a call"),
+        ],
         ..Message::text(Role::Assistant, "I'll look.")
     };
     let messages = [

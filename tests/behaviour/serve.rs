@@ -25,6 +25,9 @@ fn a_chat_with_a_tool_goes_round() {
         .json();
     let choice = &whole["choices"][0];
     assert_eq!(choice["finish_reason"], "tool_calls", "{whole}");
+    let thought = "The user wants a summary. I read the file first.";
+    assert_eq!(choice["message"]["reasoning_content"], thought, "{whole}");
+    assert_eq!(choice["message"]["content"], Value::Null);
     let call = &choice["message"]["tool_calls"][0];
     assert_eq!(call["function"]["name"], "Read");
     assert_eq!(
@@ -43,11 +46,12 @@ fn a_chat_with_a_tool_goes_round() {
         .map(|chunk| &chunk["choices"][0]["delta"])
         .collect();
     assert_eq!(deltas[0]["role"], "assistant");
-    let content: String = deltas
-        .iter()
-        .filter_map(|delta| delta["content"].as_str())
-        .collect();
-    assert_eq!(choice["message"]["content"], content, "{}", streamed.body);
+    let joined = |field: &str| -> String {
+        let parts = deltas.iter().filter_map(|delta| delta[field].as_str());
+        parts.collect()
+    };
+    assert_eq!(joined("content"), "", "{}", streamed.body);
+    assert_eq!(joined("reasoning_content"), thought, "{}", streamed.body);
     let calls: Vec<&Value> = deltas
         .iter()
         .filter_map(|delta| delta.get("tool_calls"))
@@ -119,10 +123,16 @@ fn the_same_with_anthropic() {
     );
     let chunks = streamed.chunks();
     let deltas = || chunks.iter().map(|chunk| &chunk["delta"]);
-    let text: String = deltas()
-        .filter_map(|delta| delta["text"].as_str())
+    let thought: String = deltas()
+        .filter_map(|delta| delta["thinking"].as_str())
         .collect();
-    assert_eq!(blocks[0]["text"], text);
+    assert_eq!(thought, "The user wants a summary. I read the file first.");
+    assert_eq!(
+        blocks[0],
+        json!({"type": "thinking", "thinking": thought, "signature": ""})
+    );
+    let signed = deltas().filter(|delta| delta["type"] == "signature_delta");
+    assert_eq!(signed.count(), 1);
     let input: String = deltas()
         .filter_map(|delta| delta["partial_json"].as_str())
         .collect();
@@ -146,6 +156,47 @@ fn the_same_with_anthropic() {
         "{after}"
     );
     assert_eq!(after["stop_reason"], "end_turn");
+}
+
+/// A model of another family: its prompt opens the thought, and its calls are no JSON.
+#[rstest]
+fn another_form_of_calls_goes_round(#[values(false, true)] told: bool) {
+    let sandbox = Sandbox::new();
+    let model = sandbox.coder();
+    let server = Server::start(sandbox, &model, &[], &[]);
+    let tools = json!([{"type": "function", "function": {"name": "Read", "parameters":
+        {"type": "object", "properties": {"file_path": {"type": "string"}}}}}]);
+    let ask = |stream: bool| chat(json!({"tools": tools, "stream": stream, "return_tokens": told}));
+    let whole = server.post("/v1/chat/completions", &ask(false)).json();
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{whole}");
+    let message = &choice["message"];
+    assert_eq!(message["reasoning_content"], "I read the file first.");
+    assert_eq!(message["content"], "I look.");
+    let function = &message["tool_calls"][0]["function"];
+    assert_eq!(function["name"], "Read");
+    assert_eq!(function["arguments"], r#"{"file_path":"README.md"}"#);
+
+    let streamed = server.post("/v1/chat/completions", &ask(true));
+    let chunks = streamed.chunks();
+    let joined = |field: &str| -> String {
+        let deltas = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]);
+        deltas.filter_map(|delta| delta[field].as_str()).collect()
+    };
+    assert_eq!(
+        joined("reasoning_content"),
+        "I read the file first.",
+        "{}",
+        streamed.body
+    );
+    assert_eq!(joined("content"), "I look.", "{}", streamed.body);
+    let called = |chunk: &&Value| chunk["choices"][0]["delta"]["tool_calls"].is_array();
+    let calls: Vec<&Value> = chunks.iter().filter(called).collect();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(
+        &calls[0]["choices"][0]["delta"]["tool_calls"][0]["function"],
+        function
+    );
 }
 
 #[test]

@@ -98,6 +98,20 @@ impl Sandbox {
         command
     }
 
+    /// Writes the checkpoint of `tests/scripted/coder.yaml`, whose template shows the form of its
+    /// calls, and returns its folder.
+    pub(crate) fn coder(&self) -> String {
+        let script = repository("tests/scripted/coder.yaml");
+        self.run(&["checkpoint", &script, "coder"]).expect_code(0);
+        let template = self.read("coder/chat_template.jinja");
+        self.write(
+            "coder/chat_template.jinja",
+            &(template + "{#- Calls: <function=NAME> -#}"),
+        );
+        let path = self.path("coder");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().expect("runs"))
     }

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use loopwatch::endpoint::{Endpoint, HttpEndpoint, TargetWire};
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{
-    GenerateRequest, Message, Prompt, Role, SamplingSettings, ToolSpec, Transcript,
+    FinishReason, GenerateRequest, Message, Prompt, Role, SamplingSettings, ToolSpec, Transcript,
 };
 use loopwatch::model::ModelRef;
 use loopwatch::server::{Served, ServerOptions, serve};
@@ -259,6 +259,60 @@ fn without_tokens_the_text_is_the_same() {
         assert_eq!(got.text, expected.text, "{api}");
         assert_eq!(got.finish_reason, expected.finish_reason);
         assert_eq!(got.usage, expected.usage);
+    }
+}
+
+/// Thoughts and calls are told apart in this process, and come back through every door: with the
+/// tokens as the whole transcript, without them as channels of text.
+#[rstest]
+#[case::prompt_opens_the_thought(true, "I read the file first.", "I look.")]
+#[case::model_opens_the_thought(false, "The user wants a summary. I read the file first.", "")]
+fn thoughts_and_calls_come_back(#[case] coder: bool, #[case] thought: &str, #[case] said: &str) {
+    let network = Network::start().expect("a thread");
+    let sandbox = Sandbox::new();
+    let here = match coder {
+        false => engine("think-then-call"),
+        true => {
+            let name = ModelRef::parse(&sandbox.coder());
+            let engine = Engine::load(&name, &EngineOptions::default());
+            EngineTarget::new(engine.expect("a checkpoint"))
+        }
+    };
+    let address = behind(Arc::new(here.clone()));
+    let request = request(chat(false), SamplingSettings::default());
+    let expected = told(&here, request.clone(), &network).expect("an answer");
+    assert_eq!(expected.reasoning.as_deref(), Some(thought));
+    assert_eq!(expected.content.as_deref(), Some(said));
+    assert!(expected.text.contains(thought), "{}", expected.text);
+    assert_eq!(expected.finish_reason, FinishReason::ToolCalls);
+    assert_eq!(
+        expected.message().reasoning_content.as_deref(),
+        Some(thought)
+    );
+    for api in ["openai", "anthropic"] {
+        for stream in [true, false] {
+            let there = http(api, &address, stream, &network);
+            let got = told(&there, request.clone(), &network);
+            assert_eq!(got.as_ref(), Ok(&expected), "{api}, stream {stream}");
+
+            let wire = json!({api: format!("http://{address}"), "tokens": false, "stream": stream});
+            let wire: TargetWire = serde_json::from_value(wire).expect("a target");
+            let Ok(Endpoint::Http(endpoint)) = wire.resolve() else {
+                panic!("no address")
+            };
+            let got = told(&connect(endpoint, &network), request.clone(), &network);
+            let got = got.expect("an answer");
+            assert_eq!(got.reasoning, expected.reasoning, "{api}, stream {stream}");
+            assert_eq!(got.text, said, "{api}, stream {stream}");
+            assert_eq!(got.finish_reason, expected.finish_reason);
+            let call = |transcript: &Transcript| {
+                let [call] = transcript.tool_calls.as_slice() else {
+                    panic!("{transcript:?}")
+                };
+                (call.name.clone(), call.arguments.clone())
+            };
+            assert_eq!(call(&got), call(&expected));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use loopwatch::generation::TemplateVariables;
 use loopwatch::protocol::{Chat, read_chat};
-use loopwatch::text::{ChatTemplate, TemplateFiles};
+use loopwatch::text::{CallFormat, ChatTemplate, OutputFormat, TemplateFiles};
 use rstest::rstest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -109,6 +109,57 @@ fn prompts_are_those_of_transformers(#[case] family: &str) {
         }
     }
     assert!(wrong.is_empty(), "{family}: {}", wrong.join("\n"));
+}
+
+/// What a template shows is what its model writes, and nothing else is looked for.
+#[rstest]
+#[case("qwen2.5", &[CallFormat::Hermes], None)]
+#[case("qwen3", &[CallFormat::Hermes], Some("<think>"))]
+#[case("llama-3", &[CallFormat::Llama], None)]
+#[case("mistral", &[CallFormat::Mistral], None)]
+#[case("gemma", &[], None)]
+#[case("phi", &[], None)]
+#[case("macros", &[], None)]
+#[case("named", &[], None)]
+fn a_template_tells_the_formats_of_its_model(
+    #[case] family: &str,
+    #[case] calls: &[CallFormat],
+    #[case] thinking: Option<&str>,
+) {
+    let format = OutputFormat::detect(&template(family).source(), &|_| false);
+    let all = [
+        CallFormat::Hermes,
+        CallFormat::FunctionXml,
+        CallFormat::Llama,
+        CallFormat::Python,
+        CallFormat::Mistral,
+        CallFormat::Harmony,
+    ];
+    let found: Vec<CallFormat> = all.into_iter().filter(|one| format.has(*one)).collect();
+    assert_eq!(found, calls);
+    assert_eq!(format.thinking().map(|marks| marks.open), thinking);
+    assert_eq!(format.is_plain(), calls.is_empty() && thinking.is_none());
+}
+
+/// Of all prompts, none ends within a thought: the families here open one only to close it.
+#[test]
+fn a_prompt_with_an_empty_thought_is_not_within_it() {
+    let goldens: Goldens = read("goldens.json");
+    let mut closed = 0;
+    for (family, prompts) in &goldens.goldens {
+        let format = OutputFormat::detect(&template(family).source(), &|_| false);
+        for prompt in prompts.values() {
+            let Golden::Prompt(prompt) = prompt else {
+                continue;
+            };
+            assert!(!format.is_thinking(prompt), "{family}: {prompt}");
+            closed += usize::from(prompt.ends_with("</think>\n\n"));
+            if format.thinking().is_some() {
+                assert!(format.is_thinking(&format!("{prompt}<think>\n")));
+            }
+        }
+    }
+    assert!(closed > 0);
 }
 
 /// The built-in model's template ends with the assistant's opening unless it is told not to.

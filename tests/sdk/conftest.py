@@ -44,6 +44,19 @@ def agent():
 
 
 @pytest.fixture(scope="session")
+def coder(tmp_path_factory):
+    """A model whose prompt opens its thought, and whose calls are those of Qwen3-Coder."""
+    folder = tmp_path_factory.mktemp("model") / "coder"
+    script = ROOT / "tests/scripted/coder.yaml"
+    subprocess.run([PROGRAM, "checkpoint", script, folder], check=True, capture_output=True)
+    template = folder / "chat_template.jinja"
+    # Real templates show the form of the model's calls.
+    template.write_text(template.read_text() + "{#- Calls: <function=NAME> -#}")
+    with served(str(folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def counter():
     """A model that says one two three four five, over and over below a penalty of 1.031."""
     with served("script:scenarios/checkpoints/period-five.yaml") as url:

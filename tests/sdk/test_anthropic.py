@@ -45,6 +45,8 @@ def test_a_tool_goes_round(agent):
     with client.messages.stream(model="m", max_tokens=100, messages=GO, tools=[READ]) as stream:
         asked = stream.get_final_message()
     assert asked.stop_reason == "tool_use"
+    assert [block.type for block in asked.content] == ["thinking", "tool_use"]
+    assert asked.content[0].thinking == "The user wants a summary. I read the file first."
     call = asked.content[-1]
     assert (call.name, call.input) == ("Read", {"file_path": "README.md"})
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "# Title"}
@@ -61,6 +63,28 @@ def test_a_tool_goes_round(agent):
     )
     assert answer.content[0].text == "It says how to build the project."
     assert answer.stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_form_of_calls_goes_round(coder, stream):
+    client = anthropic_at(coder)
+    request = {"model": "m", "max_tokens": 100, "tools": [READ]}
+    if stream:
+        with client.messages.stream(messages=GO, **request) as events:
+            asked = events.get_final_message()
+    else:
+        asked = client.messages.create(messages=GO, **request)
+    thinking, text, call = asked.content
+    assert (thinking.thinking, text.text) == ("I read the file first.", "I look.")
+    assert (call.name, call.input) == ("Read", {"file_path": "README.md"})
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "# Title"}
+    messages = [
+        *GO,
+        {"role": "assistant", "content": asked.content},
+        {"role": "user", "content": [result]},
+    ]
+    answer = client.messages.create(messages=messages, **request)
+    assert answer.content[0].text == "It says how to build the project."
 
 
 def test_counting(counter):

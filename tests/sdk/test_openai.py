@@ -15,6 +15,7 @@ READ = {
     },
 }
 GO = [{"role": "user", "content": "go"}]
+THOUGHT = "The user wants a summary. I read the file first."
 
 
 def test_models(counter):
@@ -59,6 +60,8 @@ def test_a_tool_goes_round(agent):
     client = openai_at(agent)
     asked = client.chat.completions.create(model="m", messages=GO, tools=[READ])
     assert asked.choices[0].finish_reason == "tool_calls"
+    assert asked.choices[0].message.reasoning_content == THOUGHT
+    assert asked.choices[0].message.content is None
     (call,) = asked.choices[0].message.tool_calls
     assert json.loads(call.function.arguments) == {"file_path": "README.md"}
     # The package's own object goes back as it is.
@@ -74,6 +77,24 @@ def test_a_streamed_tool_call(agent):
     )
     calls = [c for chunk in chunks for c in (chunk.choices[0].delta.tool_calls or [])]
     assert [c.function.name for c in calls] == ["Read"]
+
+
+def test_another_form_of_calls_goes_round(coder):
+    client = openai_at(coder)
+    with client.chat.completions.stream(model="m", messages=GO, tools=[READ]) as stream:
+        events = list(stream)
+        asked = stream.get_final_completion().choices[0]
+    chunks = [event.chunk for event in events if event.type == "chunk"]
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert thought == "I read the file first."
+    assert (asked.finish_reason, asked.message.content) == ("tool_calls", "I look.")
+    (call,) = asked.message.tool_calls
+    assert json.loads(call.function.arguments) == {"file_path": "README.md"}
+    result = {"role": "tool", "tool_call_id": call.id, "content": "# Title"}
+    messages = [*GO, asked.message.to_dict(), result]
+    answer = client.chat.completions.create(model="m", messages=messages, tools=[READ])
+    assert answer.choices[0].message.content == "It says how to build the project."
 
 
 @pytest.mark.parametrize("stream", [False, True])

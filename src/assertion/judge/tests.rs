@@ -37,6 +37,7 @@ fn transcript(text: &str, reason: FinishReason, calls: &[ToolCall]) -> Transcrip
             reason,
             text: String::new(),
             content: None,
+            reasoning: None,
             usage: Usage {
                 input_tokens: 5,
                 cached_tokens: 0,

@@ -46,6 +46,13 @@ pub struct MessageAnswer<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutBlock {
+    /// What was thought.
+    Thinking {
+        /// The thought.
+        thinking: String,
+        /// What Anthropic proves its thoughts with; here it is empty.
+        signature: &'static str,
+    },
     /// Text.
     Text {
         /// The text.

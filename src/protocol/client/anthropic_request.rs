@@ -32,7 +32,7 @@ pub(super) fn outgoing(form: &Form, request: &GenerateRequest) -> Result<Outgoin
     if let Some(system) = system {
         body.insert("system".to_owned(), system);
     }
-    body.insert("messages".to_owned(), turns(said));
+    body.insert("messages".to_owned(), turns(said, form.tokens));
     if !tools.is_empty() {
         body.insert("tools".to_owned(), tools.iter().map(tool).collect());
     }
@@ -97,8 +97,9 @@ fn text_block(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// Results of tools that follow each other are one message of the user.
-fn turns(messages: &[Message]) -> Value {
+/// Results of tools that follow each other are one message of the user. With `thoughts`, what the
+/// assistant thought is sent; Anthropic's own server takes only thoughts with its signature.
+fn turns(messages: &[Message], thoughts: bool) -> Value {
     let mut names = CallNames::default();
     let mut turns: Vec<Value> = Vec::new();
     let mut results: Vec<Value> = Vec::new();
@@ -112,9 +113,10 @@ fn turns(messages: &[Message]) -> Value {
             continue;
         }
         flush(&mut results, &mut turns);
-        let content = match message.tool_calls.is_empty() {
+        let thought = message.reasoning_content.as_ref().filter(|_| thoughts);
+        let content = match message.tool_calls.is_empty() && thought.is_none() {
             true => json!(message.content),
-            false => assistant(message, &mut names),
+            false => assistant(message, thought, &mut names),
         };
         turns.push(json!({"role": message.role.as_str(), "content": content}));
     }
@@ -128,7 +130,9 @@ fn flush(results: &mut Vec<Value>, turns: &mut Vec<Value>) {
     }
 }
 
-fn assistant(message: &Message, names: &mut CallNames) -> Value {
+fn assistant(message: &Message, thought: Option<&String>, names: &mut CallNames) -> Value {
+    let thought =
+        thought.map(|thought| json!({"type": "thinking", "thinking": thought, "signature": ""}));
     let text = Some(&message.content).filter(|text| !text.is_empty());
     let text = text.map(|text| text_block(text)).into_iter();
     let calls = message.tool_calls.iter().map(|call| {
@@ -139,7 +143,7 @@ fn assistant(message: &Message, names: &mut CallNames) -> Value {
             "input": call.arguments,
         })
     });
-    text.chain(calls).collect()
+    thought.into_iter().chain(text).chain(calls).collect()
 }
 
 fn tool(tool: &ToolSpec) -> Value {

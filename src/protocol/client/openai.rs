@@ -174,7 +174,9 @@ fn take_choice(
 ) -> Result<(), ReplyError> {
     let logprobs = choice.logprobs.unwrap_or_default().of_tokens();
     if let Some(text) = choice.text {
-        events.extend(reply.text(Channel::Content, text, logprobs));
+        // What the tokens of a plain prompt's answer mean, the API does not say.
+        let piece = reply.text(Channel::Content, text, logprobs);
+        events.extend(piece.filter(|piece| matches!(piece, EventKind::Text(_))));
     } else if let Some(said) = choice.delta.or(choice.message) {
         take_said(reply, said, logprobs, events)?;
     }

@@ -141,12 +141,16 @@ impl Reply {
             return None;
         }
         self.said = true;
-        let piece = TextPiece {
-            channel,
-            text,
-            logprobs,
-        };
-        (!self.asked.tokens).then_some(EventKind::Text(piece))
+        match (self.asked.tokens, channel) {
+            (false, _) => Some(EventKind::Text(TextPiece {
+                channel,
+                text,
+                logprobs,
+            })),
+            // Calls are told whole.
+            (true, Channel::ToolCall) => None,
+            (true, _) => Some(EventKind::Said { channel, text }),
+        }
     }
 
     /// More of a tool call: its name, or a fragment of its arguments.
@@ -208,6 +212,7 @@ impl Reply {
                 reason: finish.reason,
                 text: finish.text,
                 content: finish.content,
+                reasoning: finish.reasoning,
                 usage: finish.usage,
             });
         }
@@ -235,6 +240,7 @@ impl Reply {
             reason,
             text: String::new(),
             content: None,
+            reasoning: None,
             usage,
         });
         Ok(events)

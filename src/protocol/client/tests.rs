@@ -165,6 +165,7 @@ fn finished(reason: FinishReason, input: usize, cached: usize, output: usize) ->
         reason,
         text: String::new(),
         content: None,
+        reasoning: None,
         usage: Usage {
             input_tokens: input,
             cached_tokens: cached,

@@ -112,6 +112,12 @@ async fn complete(
 
 fn blocks(answer: &Complete) -> Vec<OutBlock> {
     let mut blocks = Vec::new();
+    if let Some(thought) = &answer.transcript.reasoning {
+        blocks.push(OutBlock::Thinking {
+            thinking: thought.clone(),
+            signature: "",
+        });
+    }
     if !answer.content().is_empty() {
         blocks.push(OutBlock::Text {
             text: answer.content().to_owned(),

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::super::admission::App;
 use super::super::answers::Merged;
 use super::super::refusal::{Api, Refusal};
-use super::super::speech::Speech;
 use super::super::sse::{self, Narrator, Out};
 use super::super::watch::Watched;
 use super::super::{loopwatch, names};
@@ -30,11 +29,10 @@ pub(super) async fn respond(
         app,
         stops,
         return_tokens,
-        speech: Speech::default(),
         text: String::new(),
         ids: Vec::new(),
         block: 0,
-        text_is_open: false,
+        open: None,
     };
     let (merged, first) = Merged::begin(answers).await?;
     Ok(sse::respond(merged, first, narrator, every))
@@ -44,13 +42,13 @@ struct MessageNarrator {
     app: Arc<App>,
     stops: Vec<String>,
     return_tokens: bool,
-    speech: Speech,
     /// Everything the model said, and its tokens, to find the stop sequence.
     text: String,
     ids: Vec<u32>,
     /// The number of the next block, or of the open one.
     block: usize,
-    text_is_open: bool,
+    /// What the open block holds, if one is open.
+    open: Option<Channel>,
 }
 
 impl MessageNarrator {
@@ -75,15 +73,25 @@ impl MessageNarrator {
         out.event("ping", &ping());
     }
 
-    fn say(&mut self, text: &str, out: &mut Out) {
-        if text.is_empty() {
-            return;
+    fn say(&mut self, channel: Channel, text: &str, out: &mut Out) {
+        let (block, delta) = match channel {
+            Channel::Content => (
+                json!({"type": "text", "text": ""}),
+                json!({"type": "text_delta", "text": text}),
+            ),
+            Channel::Reasoning => (
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+                json!({"type": "thinking_delta", "thinking": text}),
+            ),
+            // A call is sent when it is complete.
+            Channel::ToolCall => return,
+        };
+        if self.open != Some(channel) {
+            self.close_text(out);
+            self.open = Some(channel);
+            self.open(&block, out);
         }
-        if !self.text_is_open {
-            self.text_is_open = true;
-            self.open(&json!({"type": "text", "text": ""}), out);
-        }
-        self.delta(&json!({"type": "text_delta", "text": text}), out);
+        self.delta(&delta, out);
     }
 
     fn call(&mut self, call: &ToolCall, out: &mut Out) {
@@ -114,10 +122,16 @@ impl MessageNarrator {
         self.block += 1;
     }
 
+    /// Ends the open text or thought.
     fn close_text(&mut self, out: &mut Out) {
-        if std::mem::take(&mut self.text_is_open) {
-            self.close(out);
+        let Some(channel) = self.open.take() else {
+            return;
+        };
+        if channel == Channel::Reasoning {
+            // Clients expect it at the end of a thought. What it proves is Anthropic's secret.
+            self.delta(&json!({"type": "signature_delta", "signature": ""}), out);
         }
+        self.close(out);
     }
 
     fn finish(&self, reason: FinishReason, usage: Usage, out: &mut Out) {
@@ -134,7 +148,14 @@ impl MessageNarrator {
 
 impl Narrator for MessageNarrator {
     fn tell(&mut self, _: usize, event: Event, out: &mut Out) {
-        if self.return_tokens && !matches!(event.kind, EventKind::Started { .. }) {
+        let has_parts = match &event.kind {
+            EventKind::Delta { .. } | EventKind::ToolCall(_) | EventKind::Finished { .. } => true,
+            EventKind::Started { .. }
+            | EventKind::Said { .. }
+            | EventKind::Text(_)
+            | EventKind::Retried(_) => false,
+        };
+        if self.return_tokens && has_parts {
             out.event("loopwatch", &loopwatch::part(&event.kind));
         }
         match event.kind {
@@ -147,26 +168,23 @@ impl Narrator for MessageNarrator {
             EventKind::Delta { token, text } => {
                 self.ids.push(token.id);
                 self.text.push_str(&text);
-                let text = self.speech.push(&text);
-                self.say(&text, out);
             }
-            EventKind::Text(piece) if piece.channel == Channel::Content => {
-                self.text.push_str(&piece.text);
-                let text = self.speech.push(&piece.text);
-                self.say(&text, out);
+            EventKind::Said { channel, text } => self.say(channel, &text, out),
+            EventKind::Text(piece) => {
+                if piece.channel == Channel::Content {
+                    self.text.push_str(&piece.text);
+                }
+                self.say(piece.channel, &piece.text, out);
             }
-            EventKind::Text(_) | EventKind::Retried(_) => {}
+            EventKind::Retried(_) => {}
             EventKind::ToolCall(call) => self.call(&call, out),
             EventKind::Finished {
                 reason,
                 text,
-                content,
                 usage,
+                ..
             } => {
                 self.text.push_str(&text);
-                let speech = std::mem::take(&mut self.speech);
-                let rest = speech.finish(&text, content.as_deref());
-                self.say(&rest, out);
                 self.close_text(out);
                 self.finish(reason, usage, out);
             }

@@ -9,12 +9,11 @@ use axum::response::{IntoResponse, Response};
 use super::super::admission::App;
 use super::super::answers::{self, Merged};
 use super::super::refusal::{Api, Refusal};
-use super::super::speech::Speech;
 use super::super::sse::{self, Narrator, Out};
 use super::super::watch::{Complete, Watched};
 use super::super::{loopwatch, names};
 use super::logprobs;
-use crate::generation::{Channel, Event, EventKind, Usage};
+use crate::generation::{Channel, Event, EventKind, Token};
 use crate::protocol::Loopwatch;
 use crate::protocol::openai::{
     ChatAnswer, ChatChoice, ChatChunk, ChatDelta, ChatMessage, ChunkChoice, Common, Streaming,
@@ -60,6 +59,7 @@ fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> ChatCh
             role: "assistant",
             content: (!silent).then(|| content.to_owned()),
             refusal: None,
+            reasoning_content: answer.transcript.reasoning.clone(),
             tool_calls: calls
                 .iter()
                 .map(|call| WireToolCall::of(call, names::id("call_"), None))
@@ -97,7 +97,8 @@ pub(super) async fn stream(
 /// One answer so far.
 #[derive(Default)]
 struct Part {
-    speech: Speech,
+    /// What was said and is not sent yet: it goes with its token where tokens are told.
+    said: ChatDelta,
     calls: usize,
 }
 
@@ -132,13 +133,50 @@ impl ChatNarrator {
         out.data(&chunk);
     }
 
-    fn finished(&mut self, index: usize, rest: String, usage: Usage) -> ChunkChoice {
-        self.usage.add(usage, index > 0);
-        let delta = ChatDelta {
-            content: (!rest.is_empty()).then_some(rest),
-            ..ChatDelta::default()
+    /// Whether each token has a chunk of its own.
+    fn tells_tokens(&self) -> bool {
+        self.logprobs || self.return_tokens
+    }
+
+    fn say(&mut self, index: usize, channel: Channel, text: &str) {
+        let said = &mut self.parts[index].said;
+        let place = match channel {
+            Channel::Content => &mut said.content,
+            Channel::Reasoning => &mut said.reasoning_content,
+            // A call is sent when it is complete.
+            Channel::ToolCall => return,
         };
-        plain(index, delta)
+        place.get_or_insert_default().push_str(text);
+    }
+
+    fn said(&mut self, index: usize) -> ChatDelta {
+        std::mem::take(&mut self.parts[index].said)
+    }
+
+    /// Sends what was said.
+    fn flush(&mut self, index: usize, out: &mut Out) {
+        let said = self.said(index);
+        if said.content.is_some() || said.reasoning_content.is_some() {
+            self.send(plain(index, said), None, out);
+        }
+    }
+
+    fn token(&mut self, index: usize, token: &Token, told: Option<Loopwatch>, out: &mut Out) {
+        if !self.tells_tokens() {
+            return;
+        }
+        let mut said = self.said(index);
+        if said.reasoning_content.is_none() {
+            // Clients expect one of them.
+            said.content.get_or_insert_default();
+        }
+        let vocabulary = self.app.served.vocabulary.as_deref();
+        let logprobs = self.logprobs.then(|| logprobs::chat([token], vocabulary));
+        let choice = ChunkChoice {
+            logprobs,
+            ..plain(index, said)
+        };
+        self.send(choice, told, out);
     }
 }
 
@@ -163,33 +201,20 @@ impl Narrator for ChatNarrator {
                 };
                 self.send(plain(index, delta), told, out);
             }
-            EventKind::Delta { token, text } => {
-                let text = self.parts[index].speech.push(&text);
-                if text.is_empty() && !self.logprobs && !self.return_tokens {
-                    return;
+            EventKind::Said { channel, text } => {
+                self.say(index, channel, &text);
+                if !self.tells_tokens() {
+                    self.flush(index, out);
                 }
-                let delta = ChatDelta {
-                    content: Some(text),
-                    ..ChatDelta::default()
-                };
-                let vocabulary = self.app.served.vocabulary.as_deref();
-                let logprobs = self.logprobs.then(|| logprobs::chat([&token], vocabulary));
-                let choice = ChunkChoice {
-                    logprobs,
-                    ..plain(index, delta)
-                };
-                self.send(choice, told, out);
             }
-            EventKind::Text(piece) if piece.channel == Channel::Content => {
-                let text = self.parts[index].speech.push(&piece.text);
-                let delta = ChatDelta {
-                    content: Some(text),
-                    ..ChatDelta::default()
-                };
-                self.send(plain(index, delta), told, out);
+            EventKind::Delta { token, .. } => self.token(index, &token, told, out),
+            EventKind::Text(piece) => {
+                self.say(index, piece.channel, &piece.text);
+                self.flush(index, out);
             }
-            EventKind::Text(_) | EventKind::Retried(_) => {}
+            EventKind::Retried(_) => {}
             EventKind::ToolCall(call) => {
+                self.flush(index, out);
                 let part = &mut self.parts[index];
                 let call = WireToolCall::of(&call, names::id("call_"), Some(part.calls));
                 part.calls += 1;
@@ -199,15 +224,9 @@ impl Narrator for ChatNarrator {
                 };
                 self.send(plain(index, delta), told, out);
             }
-            EventKind::Finished {
-                reason,
-                text,
-                content,
-                usage,
-            } => {
-                let speech = std::mem::take(&mut self.parts[index].speech);
-                let rest = speech.finish(&text, content.as_deref());
-                let mut choice = self.finished(index, rest, usage);
+            EventKind::Finished { reason, usage, .. } => {
+                self.usage.add(usage, index > 0);
+                let mut choice = plain(index, self.said(index));
                 choice.finish_reason = Some(finish_reason(reason));
                 self.send(choice, told, out);
             }

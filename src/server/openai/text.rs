@@ -140,7 +140,8 @@ impl Narrator for TextNarrator {
             EventKind::Text(piece) if piece.channel == Channel::Content => {
                 choice.text = piece.text;
             }
-            EventKind::Text(_) | EventKind::Retried(_) => return,
+            // A plain prompt's answer is its text as it is.
+            EventKind::Said { .. } | EventKind::Text(_) | EventKind::Retried(_) => return,
             EventKind::Delta { token, text } => {
                 if text.is_empty() && !self.logprobs && !self.return_tokens {
                     return;

@@ -26,6 +26,7 @@ fn conversation(texts: &[&str]) -> Conversation {
                 .collect(),
             text: (*text).to_owned(),
             content: None,
+            reasoning: None,
             tool_calls: Vec::new(),
             finish_reason: FinishReason::Stop,
             usage: Usage {
