@@ -21,7 +21,6 @@ mod plot;
 mod random;
 mod rules;
 mod score;
-mod wilson;
 
 pub use corpus::{PER_KIND, SEED, seeded};
 pub use document::{Class, Document, Half, Label, Planted, Stratum};
@@ -31,7 +30,7 @@ pub use page::{Provenance, page};
 pub use plot::{curves, delays};
 pub use rules::{Alarm, Contender, SCALE, contenders};
 pub use score::{Tally, evaluate};
-pub use wilson::Share;
+pub use crate::statistics::Share;
 
 use crate::loops::{Change, Settings, Watch};
 

@@ -31,6 +31,7 @@ mod serve_cure;
 mod serve_hostile;
 mod serve_together;
 mod served;
+mod statistics;
 mod support;
 mod targets;
 mod templates;
