@@ -106,7 +106,8 @@ impl PairedCounts {
         let variance = n * (2.0 * only_old + supposed * (1.0 - supposed));
         let distance = new - old - n * supposed;
         if variance <= 0.0 {
-            return distance.signum() * f64::INFINITY;
+            // What cannot vary is exactly there, or infinitely far.
+            return if distance == 0.0 { 0.0 } else { distance * f64::INFINITY };
         }
         distance / variance.sqrt()
     }

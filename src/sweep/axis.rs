@@ -127,7 +127,7 @@ fn field(name: &str) -> Result<&'static str, AxisError> {
 }
 
 fn layer(field: &str, value: &Value) -> Result<SamplingSettings, AxisError> {
-    let object: serde_json::Map<String, Value> = [(field.to_owned(), value.clone())].into();
+    let object = serde_json::Map::from_iter([(field.to_owned(), value.clone())]);
     serde_json::from_value(Value::Object(object)).map_err(|error| {
         AxisError(format!("the axis {field}: {} is not a value of it ({error})", shown(value)))
     })
