@@ -3,7 +3,10 @@
 //! `cargo bench --bench statistics` prints the table of `docs/statistics.md`; `-- --rounds N`
 //! takes another number of rounds.
 
-#![expect(clippy::print_stdout, reason = "a benchmark that has an answer prints it")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark that has an answer prints it"
+)]
 
 mod simulation;
 

@@ -66,73 +66,150 @@ type Round = fn(&mut Random) -> bool;
 /// Every figure, over so many rounds each.
 pub(crate) fn all(rounds: usize) -> Vec<Measured> {
     let figures: [(&str, &str, (f64, f64), Round); 18] = [
-        ("Wilson, 20 runs, rate 5 %: covers", "95 %; exactly 92.5 % here", (0.905, 0.945), |r| {
-            covers(wilson_of(r.share(0.05, 20)), 0.05)
-        }),
-        ("Wilson, 100 runs, rate 5 %: covers", "95 %", (0.94, 0.98), |r| {
-            covers(wilson_of(r.share(0.05, 100)), 0.05)
-        }),
-        ("Clopper-Pearson, 20 runs, rate 5 %: covers", "at least 95 %", (0.95, 1.0), |r| {
-            let interval = clopper_pearson(r.share(0.05, 20), 0.95);
-            covers((interval.low, interval.high), 0.05)
-        }),
-        ("Wilson over 24 unlike prompts × 4 runs as if independent: covers", "95 %, and does not", (0.0, 0.9), |r| {
-            covers(wilson_of(prompts(r).total()), 0.2)
-        }),
-        ("Wilson over their effective number: covers", "95 %", (0.93, 0.98), |r| {
-            let interval = prompts(r).interval(0.0, 0.95);
-            covers((interval.low, interval.high), 0.2)
-        }),
-        ("Trend, 6 levels × 96 runs of unlike prompts, no trend: finds one", "at most 5 %", (0.02, 0.06), |r| {
-            finds(&blocks(r, [0.6; 6]), false)
-        }),
-        ("Trend, 6 levels × 30 independent runs, no trend: finds a fall", "at most 5 %", (0.02, 0.06), |r| {
-            finds(&[levels(r, [0.2; 6], 30)], true)
-        }),
-        ("Trend, 6 levels × 30 runs, 30 % falls to 2 %: finds the fall", "power", (0.95, 1.0), |r| {
-            finds(&[levels(r, FALLS, 30)], true)
-        }),
-        ("Best of 5 comparisons with Holm, the same runs: finds a fall", "power; less than the trend's", (0.4, 0.9), |r| {
-            let counts = levels(r, FALLS, 30);
-            let p: Vec<f64> = counts[1..].iter().map(|level| two_groups(counts[0], *level)).collect();
-            holm(&p).iter().any(|p| *p < 0.05)
-        }),
-        ("Prompt as the unit, 24 unlike prompts × 4 runs, no difference: finds one", "at most 5 %", (0.0, 0.06), |r| {
-            paired::by_cluster(&nets(r)).two_sided < 0.05
-        }),
-        ("McNemar on the same pairs as if independent: finds one", "5 %, and does not", (0.1, 1.0), |r| {
-            let nets = nets(r);
-            let sum = |sign: i64| -> usize {
-                nets.iter().map(|net| usize::try_from((net * sign).max(0)).unwrap_or(0)).sum()
-            };
-            paired::mcnemar(sum(1), sum(-1)).two_sided < 0.05
-        }),
-        ("Holm, 15 comparisons, no difference: finds any", "at most 5 %", (0.0, 0.06), |r| {
-            let p: Vec<f64> = (0..15).map(|_| paired::by_cluster(&coins(r, 40)).two_sided).collect();
-            holm(&p).iter().any(|p| *p < 0.05)
-        }),
-        ("Survival, 50 watched, a third cut off: covers at the median", "95 %", (0.93, 0.975), |r| {
-            let curve = kaplan_meier(&watched(r, 50), 0.95);
-            let (_, interval) = survival::at(&curve, MEDIAN);
-            covers((interval.low, interval.high), 0.5)
-        }),
-        ("Survival, 50 watched: the share is above the truth", "half of the time", (0.45, 0.55), |r| {
-            let (share, _) = survival::at(&kaplan_meier(&watched(r, 50), 0.95), MEDIAN);
-            share > 0.5 || (share == 0.5 && r.hit(0.5))
-        }),
-        ("Non-inferiority, margin 10 %, 96 pairs, truth 10 % worse: says not worse", "at most 5 %", (0.02, 0.065), |r| {
-            pairs(r, 96, 0.05, 0.15).non_inferior(0.1, 0.05)
-        }),
-        ("Non-inferiority, margin 10 %, 96 pairs, no difference: says not worse", "power", (0.6, 1.0), |r| {
-            pairs(r, 96, 0.05, 0.05).non_inferior(0.1, 0.05)
-        }),
-        ("Non-inferiority over 24 prompts × 4 alike pairs, truth 10 % worse: says not worse", "at most 5 %", (0.0, 0.08), |r| {
-            clustered_pairs(r).non_inferior(0.1, 0.05)
-        }),
-        ("Recommendation, 5 penalties × 3 windows, 120 runs, all truly at the target: takes one", "at most 3 × 2.5 %", (0.0, 0.085), |r| {
-            // Nothing in common between settings: the worst case.
-            (0..3).any(|_| wilson_of(r.share(0.1, 120)).1 < 0.1)
-        }),
+        (
+            "Wilson, 20 runs, rate 5 %: covers",
+            "95 %; exactly 92.5 % here",
+            (0.905, 0.945),
+            |r| covers(wilson_of(r.share(0.05, 20)), 0.05),
+        ),
+        (
+            "Wilson, 100 runs, rate 5 %: covers",
+            "95 %",
+            (0.94, 0.98),
+            |r| covers(wilson_of(r.share(0.05, 100)), 0.05),
+        ),
+        (
+            "Clopper-Pearson, 20 runs, rate 5 %: covers",
+            "at least 95 %",
+            (0.95, 1.0),
+            |r| {
+                let interval = clopper_pearson(r.share(0.05, 20), 0.95);
+                covers((interval.low, interval.high), 0.05)
+            },
+        ),
+        (
+            "Wilson over 24 unlike prompts × 4 runs as if independent: covers",
+            "95 %, and does not",
+            (0.0, 0.9),
+            |r| covers(wilson_of(prompts(r).total()), 0.2),
+        ),
+        (
+            "Wilson over their effective number: covers",
+            "95 %",
+            (0.93, 0.98),
+            |r| {
+                let interval = prompts(r).interval(0.0, 0.95);
+                covers((interval.low, interval.high), 0.2)
+            },
+        ),
+        (
+            "Trend, 6 levels × 96 runs of unlike prompts, no trend: finds one",
+            "at most 5 %",
+            (0.02, 0.06),
+            |r| finds(&blocks(r, [0.6; 6]), false),
+        ),
+        (
+            "Trend, 6 levels × 30 independent runs, no trend: finds a fall",
+            "at most 5 %",
+            (0.02, 0.06),
+            |r| finds(&[levels(r, [0.2; 6], 30)], true),
+        ),
+        (
+            "Trend, 6 levels × 30 runs, 30 % falls to 2 %: finds the fall",
+            "power",
+            (0.95, 1.0),
+            |r| finds(&[levels(r, FALLS, 30)], true),
+        ),
+        (
+            "Best of 5 comparisons with Holm, the same runs: finds a fall",
+            "power; less than the trend's",
+            (0.4, 0.9),
+            |r| {
+                let counts = levels(r, FALLS, 30);
+                let p: Vec<f64> = counts[1..]
+                    .iter()
+                    .map(|level| two_groups(counts[0], *level))
+                    .collect();
+                holm(&p).iter().any(|p| *p < 0.05)
+            },
+        ),
+        (
+            "Prompt as the unit, 24 unlike prompts × 4 runs, no difference: finds one",
+            "at most 5 %",
+            (0.0, 0.06),
+            |r| paired::by_cluster(&nets(r)).two_sided < 0.05,
+        ),
+        (
+            "McNemar on the same pairs as if independent: finds one",
+            "5 %, and does not",
+            (0.1, 1.0),
+            |r| {
+                let nets = nets(r);
+                let sum = |sign: i64| -> usize {
+                    nets.iter()
+                        .map(|net| usize::try_from((net * sign).max(0)).unwrap_or(0))
+                        .sum()
+                };
+                paired::mcnemar(sum(1), sum(-1)).two_sided < 0.05
+            },
+        ),
+        (
+            "Holm, 15 comparisons, no difference: finds any",
+            "at most 5 %",
+            (0.0, 0.06),
+            |r| {
+                let p: Vec<f64> = (0..15)
+                    .map(|_| paired::by_cluster(&coins(r, 40)).two_sided)
+                    .collect();
+                holm(&p).iter().any(|p| *p < 0.05)
+            },
+        ),
+        (
+            "Survival, 50 watched, a third cut off: covers at the median",
+            "95 %",
+            (0.93, 0.975),
+            |r| {
+                let curve = kaplan_meier(&watched(r, 50), 0.95);
+                let (_, interval) = survival::at(&curve, MEDIAN);
+                covers((interval.low, interval.high), 0.5)
+            },
+        ),
+        (
+            "Survival, 50 watched: the share is above the truth",
+            "half of the time",
+            (0.45, 0.55),
+            |r| {
+                let (share, _) = survival::at(&kaplan_meier(&watched(r, 50), 0.95), MEDIAN);
+                share > 0.5 || (share == 0.5 && r.hit(0.5))
+            },
+        ),
+        (
+            "Non-inferiority, margin 10 %, 96 pairs, truth 10 % worse: says not worse",
+            "at most 5 %",
+            (0.02, 0.065),
+            |r| pairs(r, 96, 0.05, 0.15).non_inferior(0.1, 0.05),
+        ),
+        (
+            "Non-inferiority, margin 10 %, 96 pairs, no difference: says not worse",
+            "power",
+            (0.6, 1.0),
+            |r| pairs(r, 96, 0.05, 0.05).non_inferior(0.1, 0.05),
+        ),
+        (
+            "Non-inferiority over 24 prompts × 4 alike pairs, truth 10 % worse: says not worse",
+            "at most 5 %",
+            (0.0, 0.08),
+            |r| clustered_pairs(r).non_inferior(0.1, 0.05),
+        ),
+        (
+            "Recommendation, 5 penalties × 3 windows, 120 runs, all truly at the target: takes one",
+            "at most 3 × 2.5 %",
+            (0.0, 0.085),
+            |r| {
+                // Nothing in common between settings: the worst case.
+                (0..3).any(|_| wilson_of(r.share(0.1, 120)).1 < 0.1)
+            },
+        ),
     ];
     let measure = |(at, (what, promised, accepted, round)): (usize, (_, _, _, Round))| {
         let mut random = Random(1 + at as u64);

@@ -41,7 +41,12 @@ pub(super) struct Sweep {
     #[arg(long)]
     zip: bool,
     /// Seeds of sampled answers, one answer for each [default: 1]
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "repeats")]
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        conflicts_with = "repeats"
+    )]
     seeds: Vec<u64>,
     /// Short for the seeds 1 to N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -215,8 +220,14 @@ impl Sweep {
             })?;
         }
         std::fs::write(folder.join("sweep.json"), json)?;
-        std::fs::write(folder.join("sweep.md"), report::sweep::markdown(analysis, provenance))?;
-        std::fs::write(folder.join("sweep.html"), report::sweep::html(analysis, provenance))?;
+        std::fs::write(
+            folder.join("sweep.md"),
+            report::sweep::markdown(analysis, provenance),
+        )?;
+        std::fs::write(
+            folder.join("sweep.html"),
+            report::sweep::html(analysis, provenance),
+        )?;
         for drawing in report::sweep::drawings(analysis) {
             std::fs::write(folder.join(format!("{}.svg", drawing.name)), drawing.file())?;
         }
@@ -231,7 +242,9 @@ fn outcomes(design: &Design, record: &Record) -> Vec<Option<Outcome>> {
         .iter()
         .filter_map(|case| Some((case.index, Outcome::of(case)?)))
         .collect();
-    (0..design.runs.len()).map(|run| found.remove(&run)).collect()
+    (0..design.runs.len())
+        .map(|run| found.remove(&run))
+        .collect()
 }
 
 /// A broken file keeps its place.

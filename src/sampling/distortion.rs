@@ -80,7 +80,10 @@ impl<'a> Raw<'a> {
         let greatest = logits
             .iter()
             .fold(f64::NEG_INFINITY, |greatest, l| greatest.max(f64::from(*l)));
-        let sum: f64 = logits.iter().map(|l| (f64::from(*l) - greatest).exp()).sum();
+        let sum: f64 = logits
+            .iter()
+            .map(|l| (f64::from(*l) - greatest).exp())
+            .sum();
         let mut raw = Self {
             logits,
             eos,
@@ -193,7 +196,11 @@ mod tests {
     fn each_setting_has_its_own_window_and_no_penalty_does_nothing() {
         let settings = [penalty(1.0, 20), penalty(1.5, 1), penalty(1.5, 20)];
         let mut text = TeacherForced::new(&settings, &Sequence::default());
-        assert!(text.step(&RAW, 0).iter().all(|d| *d == Distortion::default()));
+        assert!(
+            text.step(&RAW, 0)
+                .iter()
+                .all(|d| *d == Distortion::default())
+        );
         text.step(&RAW, 3);
         let [none, short, long] = text.step(&RAW, 1)[..] else {
             panic!("three settings");

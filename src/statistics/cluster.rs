@@ -116,7 +116,9 @@ mod tests {
     #[test]
     fn copies_of_one_answer_are_worth_one_answer() {
         // Ten prompts, each answered ten times in the same way.
-        let copies: Vec<_> = (0..10).map(|at| (if at < 3 { 10 } else { 0 }, 10)).collect();
+        let copies: Vec<_> = (0..10)
+            .map(|at| (if at < 3 { 10 } else { 0 }, 10))
+            .collect();
         let copies = clusters(&copies);
         assert_eq!(copies.correlation(), Some(1.0));
         let effective = copies.effective_trials(0.0, 0.95);

@@ -107,7 +107,11 @@ impl PairedCounts {
         let distance = new - old - n * supposed;
         if variance <= 0.0 {
             // What cannot vary is exactly there, or infinitely far.
-            return if distance == 0.0 { 0.0 } else { distance * f64::INFINITY };
+            return if distance == 0.0 {
+                0.0
+            } else {
+                distance * f64::INFINITY
+            };
         }
         distance / variance.sqrt()
     }

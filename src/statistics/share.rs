@@ -67,7 +67,10 @@ pub fn wilson(hits: f64, of: f64, confidence: f64) -> Interval {
 #[must_use]
 pub fn clopper_pearson(share: Share, confidence: f64) -> Interval {
     let tail = (1.0 - confidence) / 2.0;
-    let (hits, misses) = (share.hits as f64, share.of.saturating_sub(share.hits) as f64);
+    let (hits, misses) = (
+        share.hits as f64,
+        share.of.saturating_sub(share.hits) as f64,
+    );
     let quantile = |a: f64, b: f64, at: f64, end: f64| match Beta::new(a, b) {
         Ok(distribution) => distribution.inverse_cdf(at),
         Err(_) => end,

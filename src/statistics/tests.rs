@@ -85,7 +85,10 @@ fn goldens() -> Goldens {
 
 #[track_caller]
 fn near(found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() < tolerance, "{found}, not {expected}");
+    assert!(
+        (found - expected).abs() < tolerance,
+        "{found}, not {expected}"
+    );
 }
 
 #[test]

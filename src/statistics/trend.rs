@@ -143,7 +143,13 @@ impl Stratum {
 
     /// About how many steps the distribution takes.
     fn steps(&self) -> usize {
-        let widest = self.trials.iter().copied().max().unwrap_or(0).min(self.hits);
+        let widest = self
+            .trials
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .min(self.hits);
         let states = (self.hits + 1).saturating_mul(self.greatest() + 1);
         states.saturating_mul(self.trials.len() * (widest + 1))
     }

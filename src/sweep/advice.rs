@@ -104,7 +104,10 @@ impl AdviceFound {
             Self {
                 purpose: advice.purpose.to_owned(),
                 claim: advice.claim(),
-                settings: covered.iter().map(|outcome| outcome.label.clone()).collect(),
+                settings: covered
+                    .iter()
+                    .map(|outcome| outcome.label.clone())
+                    .collect(),
                 loops: ends(loops),
                 flips: ends(flips.map(|distortion| distortion.flips.value())),
             }
@@ -128,7 +131,9 @@ mod tests {
     fn claims_cover_what_they_say() {
         let covered = |purpose: &str, level, window| {
             let advice = USUAL.iter().find(|advice| advice.purpose == purpose);
-            advice.expect("known").covers(Treatment { level, window }, 1.0)
+            advice
+                .expect("known")
+                .covers(Treatment { level, window }, 1.0)
         };
         assert!(covered("coding", 1.0, None) && covered("coding", 1.05, Some(20)));
         assert!(!covered("coding", 1.05, Some(64)) && !covered("coding", 1.1, Some(20)));

@@ -41,6 +41,9 @@ pub struct Analysis {
     pub prompts: Vec<String>,
     /// Conditions under which each setting was tried, such as `temperature 0.7`.
     pub conditions: Vec<String>,
+    /// The one that loops most without a penalty, for which rates and curves are shown; `None` if
+    /// there is only one.
+    pub focus: Option<String>,
     /// Runs with an outcome.
     pub runs: usize,
     /// Runs that were planned and have none, because they failed or were not reached.
@@ -80,11 +83,16 @@ pub fn analyse(
     }
     let groups = groups(design, outcomes, &conditions);
     let correlation = correlation(&groups);
-    let shown: &[String] = if conditions.len() > 1 { &conditions } else { &[] };
+    let focus = focus(&groups, conditions.len());
+    let shown: &[String] = if conditions.len() > 1 {
+        &conditions
+    } else {
+        &[]
+    };
     let mut settings: Vec<TreatmentOutcome> = groups
         .iter()
         .map(|(treatment, label, runs)| {
-            TreatmentOutcome::of(*treatment, label.clone(), runs, shown, correlation)
+            TreatmentOutcome::of(*treatment, label.clone(), runs, shown, focus, correlation)
         })
         .collect();
     for ((point, _), summary) in design.points.iter().zip(distortion) {
@@ -104,6 +112,10 @@ pub fn analyse(
         description: asked.description.clone(),
         scale: (design.scale).map(|(field, window)| (field.to_owned(), window.map(str::to_owned))),
         prompts: design.prompts.clone(),
+        focus: conditions
+            .get(focus)
+            .filter(|_| conditions.len() > 1)
+            .cloned(),
         conditions,
         runs: outcomes.iter().flatten().count(),
         missing: outcomes.iter().filter(|outcome| outcome.is_none()).count(),
@@ -169,11 +181,32 @@ fn label(treatment: Treatment, off: f64) -> String {
     }
 }
 
+/// The condition that loops most at the weakest setting; of equal ones the first.
+fn focus(groups: &[Group<'_>], conditions: usize) -> usize {
+    let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
+    let rate = |condition: usize| {
+        let runs = groups.first().map(|(.., runs)| {
+            by_prompt(
+                runs.iter()
+                    .filter(|(block, _)| block.condition == condition),
+                looped,
+            )
+        });
+        runs.map_or(0.0, |clusters| clusters.total().value())
+    };
+    (0..conditions)
+        .rev()
+        .max_by(|a, b| rate(*a).total_cmp(&rate(*b)))
+        .unwrap_or(0)
+}
+
 /// How alike runs of one prompt are, where it can be seen best: at the setting whose loop rate is
 /// nearest to a half. If it cannot be seen at all, runs of one prompt count as one.
 fn correlation(groups: &[Group<'_>]) -> f64 {
     let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
-    let clusters = groups.iter().map(|(.., runs)| by_prompt(runs.iter(), looped));
+    let clusters = groups
+        .iter()
+        .map(|(.., runs)| by_prompt(runs.iter(), looped));
     let known = clusters.filter_map(|clusters| {
         let from_half = (clusters.total().value() - 0.5).abs();
         Some((from_half, clusters.correlation()?))
@@ -192,8 +225,10 @@ fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64)
         outcome.comparison = Comparison::of(baseline, runs);
         outcome.quality = QualityChange::of(baseline, runs, margin);
     }
-    let mut made: Vec<&mut Comparison> =
-        settings.iter_mut().filter_map(|outcome| outcome.comparison.as_mut()).collect();
+    let mut made: Vec<&mut Comparison> = settings
+        .iter_mut()
+        .filter_map(|outcome| outcome.comparison.as_mut())
+        .collect();
     let raw: Vec<f64> = made.iter().map(|comparison| comparison.p).collect();
     for (comparison, adjusted) in made.iter_mut().zip(holm(&raw)) {
         comparison.adjusted_p = adjusted;
@@ -234,7 +269,10 @@ fn power(design: &Design, settings: &[TreatmentOutcome], target: f64) -> Option<
     design.scale?;
     let baseline = settings.first()?;
     let rate = baseline.loops.share.value();
-    let mut levels: Vec<f64> = settings.iter().filter_map(|o| Some(o.treatment?.level)).collect();
+    let mut levels: Vec<f64> = settings
+        .iter()
+        .filter_map(|o| Some(o.treatment?.level))
+        .collect();
     levels.dedup();
     let steps = levels.len().checked_sub(1).filter(|steps| *steps > 0)? as f64;
     if rate <= target {
@@ -243,5 +281,9 @@ fn power(design: &Design, settings: &[TreatmentOutcome], target: f64) -> Option<
     let fall = |at: usize| rate + (target - rate) * at as f64 / steps;
     let rates: Vec<f64> = (0..levels.len()).map(fall).collect();
     let runs = baseline.loops.effective_runs.floor() as usize;
-    Some(planning::power_of_trend(&rates, runs, super::comparison::ALPHA))
+    Some(planning::power_of_trend(
+        &rates,
+        runs,
+        super::comparison::ALPHA,
+    ))
 }

@@ -129,7 +129,10 @@ fn field(name: &str) -> Result<&'static str, AxisError> {
 fn layer(field: &str, value: &Value) -> Result<SamplingSettings, AxisError> {
     let object = serde_json::Map::from_iter([(field.to_owned(), value.clone())]);
     serde_json::from_value(Value::Object(object)).map_err(|error| {
-        AxisError(format!("the axis {field}: {} is not a value of it ({error})", shown(value)))
+        AxisError(format!(
+            "the axis {field}: {} is not a value of it ({error})",
+            shown(value)
+        ))
     })
 }
 
@@ -165,7 +168,10 @@ mod tests {
     #[case("ignore_eos=true,false", "ignore_eos", 2)]
     fn names_and_values_are_read(#[case] text: &str, #[case] field: &str, #[case] values: usize) {
         let axis = Axis::parse(text).expect("an axis");
-        assert_eq!((axis.field, axis.layers().expect("layers").len()), (field, values));
+        assert_eq!(
+            (axis.field, axis.layers().expect("layers").len()),
+            (field, values)
+        );
     }
 
     #[rstest]
@@ -175,8 +181,14 @@ mod tests {
     #[case("penalty", "'penalty' has no =")]
     #[case("penalty=", "the axis penalty has no values")]
     #[case("penalty=1,1.0", "has the value 1 twice")]
-    #[case("penalty=high", "the axis repetition_penalty: high is not a value of it")]
-    #[case("window=1.5", "the axis repetition_context_size: 1.5 is not a value of it")]
+    #[case(
+        "penalty=high",
+        "the axis repetition_penalty: high is not a value of it"
+    )]
+    #[case(
+        "window=1.5",
+        "the axis repetition_context_size: 1.5 is not a value of it"
+    )]
     #[case("seed=1,2", "give --seeds 1,2,3")]
     #[case("penalty=[1", "is no list of values")]
     fn mistakes_are_explained(#[case] text: &str, #[case] message: &str) {
@@ -187,7 +199,10 @@ mod tests {
     #[test]
     fn every_field_of_the_settings_is_an_axis_or_known_not_to_be() {
         let schema = schemars::schema_for!(SamplingSettings);
-        let all = schema.as_value()["properties"].as_object().expect("fields").len();
+        let all = schema.as_value()["properties"]
+            .as_object()
+            .expect("fields")
+            .len();
         // `seed` is a repeat; `logit_bias` and `stop` are tables and lists.
         assert_eq!(all, FIELDS.len() + 3);
     }

@@ -43,8 +43,7 @@ impl TrendFound {
 
     /// The trend over the levels, given the runs of each; `None` if no run looped, or all did.
     pub(super) fn of(window: Option<usize>, levels: &[(f64, &Runs<'_>)]) -> Option<Self> {
-        let mut everywhere: BTreeSet<Block> =
-            levels.first()?.1.keys().copied().collect();
+        let mut everywhere: BTreeSet<Block> = levels.first()?.1.keys().copied().collect();
         for (_, runs) in levels {
             everywhere.retain(|block| runs.contains_key(block));
         }
@@ -229,9 +228,14 @@ mod tests {
         let levels: Vec<Runs<'_>> = levels.iter().map(|level| runs(level, 1)).collect();
         let with: Vec<(f64, &Runs<'_>)> = [1.0, 1.1, 1.2].into_iter().zip(&levels).collect();
         let found = TrendFound::of(Some(20), &with).expect("varies");
-        assert!(found.falls() && found.exact && found.blocks == 12, "{found:?}");
-        let turned: Vec<(f64, &Runs<'_>)> =
-            [1.0, 1.1, 1.2].into_iter().zip(levels.iter().rev()).collect();
+        assert!(
+            found.falls() && found.exact && found.blocks == 12,
+            "{found:?}"
+        );
+        let turned: Vec<(f64, &Runs<'_>)> = [1.0, 1.1, 1.2]
+            .into_iter()
+            .zip(levels.iter().rev())
+            .collect();
         assert!(!TrendFound::of(None, &turned).expect("varies").falls());
     }
 

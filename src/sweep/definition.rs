@@ -117,10 +117,16 @@ impl Definition {
         if wire.version.value != VERSION {
             let message = format!("version {} is not known", wire.version.value);
             let error = at(&wire.version.referenced, message);
-            return Err(error.with_help(format!("this program reads version {VERSION}")).into());
+            return Err(error
+                .with_help(format!("this program reads version {VERSION}"))
+                .into());
         }
         if wire.scenarios.value.is_empty() {
-            return Err(at(&wire.scenarios.referenced, "there is no scenario".to_owned()).into());
+            return Err(at(
+                &wire.scenarios.referenced,
+                "there is no scenario".to_owned(),
+            )
+            .into());
         }
         let mut axes = Vec::new();
         for (name, values) in &wire.axes.value {
@@ -181,7 +187,10 @@ impl Definition {
 
 fn check_seeds(seeds: &[u64]) -> Result<(), String> {
     if seeds.is_empty() || seeds.len() > MOST_SEEDS {
-        return Err(format!("there must be 1 to {MOST_SEEDS} seeds, not {}", seeds.len()));
+        return Err(format!(
+            "there must be 1 to {MOST_SEEDS} seeds, not {}",
+            seeds.len()
+        ));
     }
     match (1..seeds.len()).find(|at| seeds[..*at].contains(&seeds[*at])) {
         Some(at) => Err(format!("the seed {} stands there twice", seeds[at])),
@@ -193,7 +202,9 @@ fn check_share(name: &str, share: f64) -> Result<(), String> {
     if share > 0.0 && share < 1.0 {
         return Ok(());
     }
-    Err(format!("{name} is {share}, but must be above 0 and below 1"))
+    Err(format!(
+        "{name} is {share}, but must be above 0 and below 1"
+    ))
 }
 
 #[cfg(test)]
@@ -225,7 +236,10 @@ target_rate: 0.1
         assert!(Definition::is_sweep(FILE) && !Definition::is_sweep("tests: []\n"));
         let mut sweep = parse(FILE).expect("a sweep");
         assert_eq!(sweep.scenarios, [PathBuf::from("sweeps/prompts.yaml")]);
-        assert_eq!((sweep.seeds.as_slice(), sweep.target_rate), ([1, 2].as_slice(), 0.1));
+        assert_eq!(
+            (sweep.seeds.as_slice(), sweep.target_rate),
+            ([1, 2].as_slice(), 0.1)
+        );
         sweep.set_axis(Axis::parse("window=10,64").expect("an axis"));
         sweep.set_axis(Axis::parse("temperature=0,0.7").expect("an axis"));
         let sizes: Vec<usize> = sweep.axes.iter().map(|axis| axis.values.len()).collect();
@@ -233,11 +247,23 @@ target_rate: 0.1
     }
 
     #[rstest]
-    #[case("penalty:", "penality:", "a.yaml:5:13: there is no axis 'penality'; did you mean 'penalty'?")]
+    #[case(
+        "penalty:",
+        "penality:",
+        "a.yaml:5:13: there is no axis 'penality'; did you mean 'penalty'?"
+    )]
     #[case("[1.0, 1.1]", "[]", "the axis penalty has no values")]
     #[case("seeds: [1, 2]", "seeds: [1, 1]", "the seed 1 stands there twice")]
-    #[case("target_rate: 0.1", "target_rate: 5", "target_rate is 5, but must be above 0 and below 1")]
-    #[case("version: 1", "version: 2", "version 2 is not known; this program reads version 1")]
+    #[case(
+        "target_rate: 0.1",
+        "target_rate: 5",
+        "target_rate is 5, but must be above 0 and below 1"
+    )]
+    #[case(
+        "version: 1",
+        "version: 2",
+        "version 2 is not known; this program reads version 1"
+    )]
     #[case("seeds:", "sedes:", "unknown key 'sedes'; did you mean 'seeds'?")]
     fn mistakes_have_a_place_and_a_remedy(
         #[case] from: &str,

@@ -92,7 +92,10 @@ impl Design {
             off: scale.map_or(0.0, |(_, off, _)| off),
             added_off,
             prompts: prompts.iter().map(|case| case.id.clone()).collect(),
-            points: points.into_iter().map(|point| (point, Vec::new())).collect(),
+            points: points
+                .into_iter()
+                .map(|point| (point, Vec::new()))
+                .collect(),
             runs: Vec::new(),
         };
         for (prompt, case) in prompts.iter().enumerate() {
@@ -137,13 +140,17 @@ impl Design {
                     }
                 };
                 // Further seeds of a greedy answer are the same answer, not another one.
-                if trials.iter().all(|trial| (trial.run, trial.prompt) != (run, prompt)) {
+                if trials
+                    .iter()
+                    .all(|trial| (trial.run, trial.prompt) != (run, prompt))
+                {
                     trials.push(Trial { run, prompt, seed });
                 }
             }
         }
         if self.runs.len() > MOST_RUNS {
-            let problem = format!("the sweep has more than {MOST_RUNS} runs; leave some values out");
+            let problem =
+                format!("the sweep has more than {MOST_RUNS} runs; leave some values out");
             return Err(DefinitionError::Asked(problem));
         }
         Ok(())
@@ -197,7 +204,9 @@ fn points(
             match scale {
                 Some((field, ..)) if field == axis.field => level = value.as_f64(),
                 Some((.., Some(field))) if field == axis.field => {
-                    window = value.as_u64().and_then(|tokens| usize::try_from(tokens).ok());
+                    window = value
+                        .as_u64()
+                        .and_then(|tokens| usize::try_from(tokens).ok());
                 }
                 _ => condition.push(format!("{} {}", axis.field, shown(value))),
             }
@@ -227,7 +236,11 @@ fn points(
 
 /// For each point the index of its value on each axis.
 fn choices(definition: &Definition) -> Result<Vec<Vec<usize>>, DefinitionError> {
-    let lengths: Vec<usize> = definition.axes.iter().map(|axis| axis.values.len()).collect();
+    let lengths: Vec<usize> = definition
+        .axes
+        .iter()
+        .map(|axis| axis.values.len())
+        .collect();
     match definition.arrangement {
         Arrangement::Grid => {
             let start = vec![Vec::new()];
@@ -296,8 +309,12 @@ tests:
 
     fn prompts() -> Vec<Case> {
         let scenario = Scenario::parse(Path::new("s.yaml"), SCENARIO).expect("a scenario");
-        plan::expand(&[scenario], &Overrides::default(), &SamplingSettings::default())
-            .expect("cases")
+        plan::expand(
+            &[scenario],
+            &Overrides::default(),
+            &SamplingSettings::default(),
+        )
+        .expect("cases")
     }
 
     fn design(axes: &[&str], seeds: &[u64], arrangement: Arrangement) -> Result<Design, String> {
@@ -327,8 +344,16 @@ tests:
             design.runs.iter().map(|case| case.id.as_str()).collect();
         assert_eq!(ids.len(), design.runs.len());
         // Those of one prompt are neighbours.
-        assert!(design.runs.is_sorted_by_key(|case| case.id.contains("/two")));
-        let max: Vec<usize> = design.runs.iter().map(|case| case.sampling.max_tokens).collect();
+        assert!(
+            design
+                .runs
+                .is_sorted_by_key(|case| case.id.contains("/two"))
+        );
+        let max: Vec<usize> = design
+            .runs
+            .iter()
+            .map(|case| case.sampling.max_tokens)
+            .collect();
         assert!(max.iter().all(|tokens| *tokens == 64), "{max:?}");
     }
 
@@ -346,12 +371,22 @@ tests:
     fn zipped_axes_walk_together() {
         let axes = ["penalty=1.0,1.1,1.2", "window=10,20,30"];
         let zipped = design(&axes, &[1], Arrangement::Zip).expect("a design");
-        let treatments: Vec<_> = zipped.points.iter().map(|(point, _)| point.treatment).collect();
+        let treatments: Vec<_> = zipped
+            .points
+            .iter()
+            .map(|(point, _)| point.treatment)
+            .collect();
         let at = |level, window| Some(Treatment { level, window });
-        assert_eq!(treatments, [at(1.0, None), at(1.1, Some(20)), at(1.2, Some(30))]);
+        assert_eq!(
+            treatments,
+            [at(1.0, None), at(1.1, Some(20)), at(1.2, Some(30))]
+        );
         let uneven = design(&["penalty=1.0,1.1", "window=10"], &[1], Arrangement::Zip);
         let error = uneven.expect_err("refused");
-        assert!(error.contains("repetition_penalty has 2, repetition_context_size has 1"), "{error}");
+        assert!(
+            error.contains("repetition_penalty has 2, repetition_context_size has 1"),
+            "{error}"
+        );
     }
 
     #[test]

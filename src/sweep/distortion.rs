@@ -111,7 +111,10 @@ mod tests {
             panic!("both were measured");
         };
         assert_eq!((none.flips.hits, none.mean_kl), (0, 0.0));
-        assert_eq!((strong.texts, strong.flips), (2, Share { hits: 50, of: 100 }));
+        assert_eq!(
+            (strong.texts, strong.flips),
+            (2, Share { hits: 50, of: 100 })
+        );
         assert_eq!((strong.mean_kl, strong.p99_kl), (24.5, 49.0));
         assert!((strong.mean_eos_gain + 0.1).abs() < 1e-12);
         // Two texts that are so different say little of a third.

@@ -74,7 +74,10 @@ impl Outcome {
         let last = exchanges.last().map(|last| last.transcript.finish_reason);
         Some(Self {
             tokens,
-            ended: !matches!(last, None | Some(FinishReason::Length | FinishReason::Cancelled)),
+            ended: !matches!(
+                last,
+                None | Some(FinishReason::Length | FinishReason::Cancelled)
+            ),
             displaced: displaced.filter(|_| looped.is_none()),
             looped,
             good: (!others.is_empty()).then(|| others.iter().all(|held| *held)),
@@ -124,7 +127,10 @@ fn watch(transcript: &Transcript) -> Option<(Looped, Option<LoopKind>)> {
     if verdict.state.is_confirmed() {
         return Some((looped, None));
     }
-    verdict.state.is_running().then_some((looped, Some(verdict.kind)))
+    verdict
+        .state
+        .is_running()
+        .then_some((looped, Some(verdict.kind)))
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn verdict(settings: &[TreatmentOutcome], prompts: usize, target: f64, off: f64)
     let Some((first, baseline)) = candidates.first().copied() else {
         return Verdict::NotAsked;
     };
-    let below = |outcome: &TreatmentOutcome| outcome.loops.interval.high < target;
+    let below = |outcome: &TreatmentOutcome| outcome.worst().interval.high < target;
     if first.level == off && below(baseline) {
         return Verdict::NotNeeded;
     }
@@ -119,7 +119,7 @@ fn verdict(settings: &[TreatmentOutcome], prompts: usize, target: f64, off: f64)
         return Verdict::CostsQuality { setting: *setting };
     }
     let promising = candidates.iter().find(|(setting, outcome)| {
-        setting.level != off && outcome.loops.share.value() < target && keeps(outcome)
+        setting.level != off && outcome.worst().share.value() < target && keeps(outcome)
     });
     match promising {
         Some((candidate, outcome)) => Verdict::Inconclusive {
@@ -132,9 +132,10 @@ fn verdict(settings: &[TreatmentOutcome], prompts: usize, target: f64, off: f64)
 
 /// Prompts that are missing, if each is worth as many runs as it was.
 fn more_prompts(outcome: &TreatmentOutcome, prompts: usize, target: f64) -> Option<usize> {
-    let rate = outcome.loops.share.value();
+    let worst = outcome.worst();
+    let rate = worst.share.value();
     let runs = planning::runs_for_bound(rate, target, CONFIDENCE, POWER)?;
-    let worth = outcome.loops.effective_runs / prompts.max(1) as f64;
+    let worth = worst.effective_runs / prompts.max(1) as f64;
     let needed = (runs as f64 / worth.max(1e-9)).ceil() as usize;
     Some(needed.saturating_sub(prompts).max(1))
 }
@@ -206,7 +207,12 @@ mod tests {
             setting(1.05, Some(20), 20, 100),
             setting(1.1, Some(64), 0, 100),
         ];
-        assert_eq!(of(&settings), Verdict::Take { setting: at(1.05, 64) });
+        assert_eq!(
+            of(&settings),
+            Verdict::Take {
+                setting: at(1.05, 64)
+            }
+        );
     }
 
     #[test]
@@ -217,7 +223,12 @@ mod tests {
             setting(1.1, Some(20), 30, 100),
             setting(1.2, Some(20), 0, 100),
         ];
-        assert_eq!(of(&settings), Verdict::Take { setting: at(1.2, 20) });
+        assert_eq!(
+            of(&settings),
+            Verdict::Take {
+                setting: at(1.2, 20)
+            }
+        );
     }
 
     #[test]
@@ -225,7 +236,12 @@ mod tests {
         let weak = setting(1.05, Some(20), 20, 100);
         let cured = worse(setting(1.1, Some(20), 0, 100));
         let settings = [setting(1.0, None, 40, 100), weak, cured];
-        assert_eq!(of(&settings), Verdict::CostsQuality { setting: at(1.1, 20) });
+        assert_eq!(
+            of(&settings),
+            Verdict::CostsQuality {
+                setting: at(1.1, 20)
+            }
+        );
     }
 
     #[test]

@@ -91,9 +91,10 @@ pub struct TreatmentOutcome {
     pub treatment: Option<Treatment>,
     /// How people call it, such as `1.05; 20`.
     pub label: String,
-    /// Confirmed loops.
+    /// Confirmed loops, as all that follows up to `good` under the condition that loops most
+    /// without a penalty.
     pub loops: Rate,
-    /// The same for each condition.
+    /// Confirmed loops under each condition, if there are several.
     pub by_condition: Vec<(String, Rate)>,
     /// Loops and what nearly was one, by kind.
     pub kinds: BTreeMap<String, usize>,
@@ -109,28 +110,51 @@ pub struct TreatmentOutcome {
     pub good: Option<Rate>,
     /// What it does to healthy text, if that was measured.
     pub distortion: Option<DistortionSummary>,
-    /// Loops compared with no penalty.
+    /// Loops compared with no penalty, under all conditions.
     pub comparison: Option<Comparison>,
-    /// Good answers compared with no penalty.
+    /// Good answers compared with no penalty, under all conditions.
     pub quality: Option<QualityChange>,
-    /// Every run.
+    /// Every run under the condition that loops most.
     pub runs: Vec<RunMark>,
 }
 
 impl TreatmentOutcome {
+    /// The worst of its rates: a person decodes under one condition, and the setting has to hold
+    /// there.
+    #[must_use]
+    pub fn worst(&self) -> Rate {
+        let rates = self.by_condition.iter().map(|(_, rate)| *rate);
+        rates
+            .filter(|rate| rate.share.of > 0)
+            .fold(self.loops, |worst, rate| {
+                if rate.interval.high > worst.interval.high {
+                    rate
+                } else {
+                    worst
+                }
+            })
+    }
+
     pub(super) fn of(
         treatment: Option<Treatment>,
         label: String,
-        runs: &Runs<'_>,
+        all: &Runs<'_>,
         conditions: &[String],
+        focus: usize,
         correlation: f64,
     ) -> Self {
         let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
+        let of = |condition: usize| {
+            all.iter()
+                .filter(move |(block, _)| block.condition == condition)
+        };
+        let runs: &Runs<'_> = &of(focus)
+            .map(|(block, outcome)| (*block, *outcome))
+            .collect();
         let observations: Vec<Observation> =
             runs.values().map(|outcome| outcome.observation()).collect();
         let condition = |(index, name): (usize, &String)| {
-            let runs = runs.iter().filter(move |(block, _)| block.condition == index);
-            (name.clone(), Rate::of(runs, correlation, looped))
+            (name.clone(), Rate::of(of(index), correlation, looped))
         };
         let judged = runs.values().any(|outcome| outcome.good.is_some());
         let mut ended = Share::default();
@@ -150,7 +174,10 @@ impl TreatmentOutcome {
             distortion: None,
             comparison: None,
             quality: None,
-            runs: runs.iter().map(|(block, outcome)| mark(*block, outcome)).collect(),
+            runs: runs
+                .iter()
+                .map(|(block, outcome)| mark(*block, outcome))
+                .collect(),
         }
     }
 }

@@ -33,5 +33,6 @@ mod serve_together;
 mod served;
 mod statistics;
 mod support;
+mod sweep;
 mod targets;
 mod templates;

@@ -34,13 +34,22 @@ pub(super) fn measure(
         else {
             continue;
         };
-        let settings: Option<Vec<SamplingParams>> =
-            design.points.iter().map(|(_, trials)| {
+        let settings: Option<Vec<SamplingParams>> = design
+            .points
+            .iter()
+            .map(|(_, trials)| {
                 let trial = trials.iter().find(|trial| trial.prompt == prompt)?;
                 Some(design.runs[trial.run].sampling.clone())
-            }).collect();
+            })
+            .collect();
         if let Some(settings) = settings {
-            read(engine, case, &recorded.run.conversation, &settings, &mut all)?;
+            read(
+                engine,
+                case,
+                &recorded.run.conversation,
+                &settings,
+                &mut all,
+            )?;
         }
         progress.text_read();
     }
@@ -52,7 +61,9 @@ fn texts(design: &Design, outcomes: &[Option<Outcome>]) -> Vec<(usize, usize)> {
     let mut texts = Vec::new();
     for prompt in 0..design.prompts.len() {
         let without = design.points.iter().filter(|(point, _)| {
-            point.treatment.is_some_and(|treatment| treatment.level == design.off)
+            point
+                .treatment
+                .is_some_and(|treatment| treatment.level == design.off)
         });
         let trials = without.flat_map(|(_, trials)| trials);
         let healthy = trials.filter(|trial| {

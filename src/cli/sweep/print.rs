@@ -48,16 +48,21 @@ pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyh
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| {
             let cells = rows.iter().map(|row| row.cells[column].chars().count());
-            cells.chain([HEAD[column].chars().count()]).max().unwrap_or(0)
+            cells
+                .chain([HEAD[column].chars().count()])
+                .max()
+                .unwrap_or(0)
         })
         .collect();
     let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            match column {
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(column, (cell, width))| match column {
                 0 => format!("{cell:<width$}"),
                 _ => format!("{cell:>width$}"),
-            }
-        });
+            });
         padded.collect::<Vec<_>>().join("  ")
     };
     let head: Vec<String> = HEAD.iter().map(ToString::to_string).collect();
@@ -85,7 +90,12 @@ pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyh
             writeln!(out, "  {sentence}")?;
         }
     }
-    writeln!(out, "\n{} runs in {:.1} s", analysis.runs, wall_ms as f64 / 1e3)?;
+    writeln!(
+        out,
+        "\n{} runs in {:.1} s",
+        analysis.runs,
+        wall_ms as f64 / 1e3
+    )?;
     for (what, file) in [("record", "record.jsonl"), ("report", "sweep.html")] {
         writeln!(out, "{DIM}{what}{RESET} {}", folder.join(file).display())?;
     }
@@ -94,9 +104,18 @@ pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyh
 
 /// The first of the runs that could not be answered.
 pub(super) fn errors(record: &Record) -> anyhow::Result<()> {
-    let failed = || record.cases.iter().filter_map(|case| Some((case, case.run.error.as_ref()?)));
+    let failed = || {
+        record
+            .cases
+            .iter()
+            .filter_map(|case| Some((case, case.run.error.as_ref()?)))
+    };
     if let Some((case, error)) = failed().next() {
-        anstream::eprintln!("{BAD}{} runs have no answer{RESET}; {}: {error}", failed().count(), case.id);
+        anstream::eprintln!(
+            "{BAD}{} runs have no answer{RESET}; {}: {error}",
+            failed().count(),
+            case.id
+        );
     }
     Ok(())
 }

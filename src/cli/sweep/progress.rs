@@ -72,7 +72,8 @@ impl Progress {
         }
         self.said = Instant::now();
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let left = self.started.elapsed().as_secs_f64() * (all - done.min(all)) as f64 / done.max(1) as f64;
+        let left = self.started.elapsed().as_secs_f64() * (all - done.min(all)) as f64
+            / done.max(1) as f64;
         anstream::eprintln!("{done}/{all} runs, about {left:.0} s left, {told}");
     }
 

@@ -103,9 +103,8 @@ impl Drawing {
     #[must_use]
     pub fn file(&self) -> String {
         let (width, height) = self.size;
-        let attributes = format!(
-            "xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" "
-        );
+        let attributes =
+            format!("xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" ");
         let ground = "svg { background: #ffffff; } @media (prefers-color-scheme: dark) { svg { background: #14171a; } }";
         self.element(&attributes, &format!("<style>{}{ground}</style>", rules()))
     }
@@ -139,7 +138,9 @@ pub(super) fn rules() -> String {
 }
 
 fn classes(svg: &str) -> String {
-    let mut body = svg.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
+    let mut body = svg
+        .replace(" opacity=\"1\"", "")
+        .replace(" stroke=\"none\"", "");
     for (RGBColor(level, ..), name, ..) in CLASSES {
         for attribute in ["fill", "stroke"] {
             let colour = format!("{attribute}=\"#{level:02X}{level:02X}{level:02X}\"");
@@ -150,5 +151,7 @@ fn classes(svg: &str) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
 }

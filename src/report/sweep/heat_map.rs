@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::drawing::{DIM, Drawing, Drawn, GRID, HEAT, INK, Panel, SCALE, text};
-use super::words::{percent, window_name};
+use super::words::{focus, percent, window_name};
 use crate::sweep::{Analysis, Rate};
 
 const LEFT: i32 = 110;
@@ -12,10 +12,17 @@ const TOP: i32 = 34;
 const CELL: (i32, i32) = (96, 52);
 
 pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
-    let settings = || analysis.settings.iter().filter_map(|o| Some((o.treatment?, o.loops)));
+    let settings = || {
+        analysis
+            .settings
+            .iter()
+            .filter_map(|o| Some((o.treatment?, o.loops)))
+    };
     let mut levels: Vec<f64> = settings().map(|(setting, _)| setting.level).collect();
     levels.dedup();
-    let mut windows: Vec<usize> = settings().filter_map(|(setting, _)| setting.window).collect();
+    let mut windows: Vec<usize> = settings()
+        .filter_map(|(setting, _)| setting.window)
+        .collect();
     windows.sort_unstable();
     windows.dedup();
     if levels.len() < 2 || windows.len() < 2 {
@@ -29,30 +36,43 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
     };
     let caption = format!(
         "Each cell: the loop rate, and below it its 95 % interval; n = {} runs of {} prompts in \
-         each. The darker, the more loops. Without a penalty the window has no effect.",
+         each{}. The darker, the more loops. Without a penalty the window has no effect.",
         settings().next()?.1.share.of,
-        analysis.prompts.len()
+        analysis.prompts.len(),
+        focus(analysis)
     );
     let size = (
         LEFT as u32 + 20 + levels.len() as u32 * CELL.0 as u32,
         TOP as u32 + 10 + windows.len() as u32 * CELL.1 as u32,
     );
-    Drawing::new("heat-map", "Loop rate by penalty and window", caption, size, |panel| {
-        for (column, level) in levels.iter().enumerate() {
-            let middle = (LEFT + column as i32 * CELL.0 + CELL.0 / 2, TOP / 2);
-            words(panel, format!("{level}"), middle, DIM, HPos::Center)?;
-            for (row, window) in windows.iter().enumerate() {
-                if let Some(rate) = of(*level, *window) {
-                    cell(panel, (column as i32, row as i32), rate)?;
+    Drawing::new(
+        "heat-map",
+        "Loop rate by penalty and window",
+        caption,
+        size,
+        |panel| {
+            for (column, level) in levels.iter().enumerate() {
+                let middle = (LEFT + column as i32 * CELL.0 + CELL.0 / 2, TOP / 2);
+                words(panel, format!("{level}"), middle, DIM, HPos::Center)?;
+                for (row, window) in windows.iter().enumerate() {
+                    if let Some(rate) = of(*level, *window) {
+                        cell(panel, (column as i32, row as i32), rate)?;
+                    }
                 }
             }
-        }
-        for (row, window) in windows.iter().enumerate() {
-            let place = (LEFT - 12, TOP + row as i32 * CELL.1 + CELL.1 / 2);
-            words(panel, window_name(Some(*window)), place, DIM, HPos::Right)?;
-        }
-        words(panel, "penalty".to_owned(), (LEFT - 12, TOP / 2), INK, HPos::Right)
-    })
+            for (row, window) in windows.iter().enumerate() {
+                let place = (LEFT - 12, TOP + row as i32 * CELL.1 + CELL.1 / 2);
+                words(panel, window_name(Some(*window)), place, DIM, HPos::Right)?;
+            }
+            words(
+                panel,
+                "penalty".to_owned(),
+                (LEFT - 12, TOP / 2),
+                INK,
+                HPos::Right,
+            )
+        },
+    )
 }
 
 fn cell(panel: &Panel<'_>, (column, row): (i32, i32), rate: Rate) -> Drawn {
@@ -66,10 +86,22 @@ fn cell(panel: &Panel<'_>, (column, row): (i32, i32), rate: Rate) -> Drawn {
     };
     let shade = HEAT.mix(rate.share.value() * 0.8).filled();
     panel.draw(&Rectangle::new(corners(1), shade)).ok()?;
-    panel.draw(&Rectangle::new(corners(1), GRID.stroke_width(SCALE))).ok()?;
+    panel
+        .draw(&Rectangle::new(corners(1), GRID.stroke_width(SCALE)))
+        .ok()?;
     let middle = left + CELL.0 / 2;
-    words(panel, percent(rate.share.value()), (middle, top + 18), INK, HPos::Center)?;
-    let interval = format!("{}–{}", percent(rate.interval.low), percent(rate.interval.high));
+    words(
+        panel,
+        percent(rate.share.value()),
+        (middle, top + 18),
+        INK,
+        HPos::Center,
+    )?;
+    let interval = format!(
+        "{}–{}",
+        percent(rate.interval.low),
+        percent(rate.interval.high)
+    );
     words(panel, interval, (middle, top + 36), DIM, HPos::Center)
 }
 

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, text};
-use super::words::{percent, window_name};
+use super::words::{focus, percent, window_name};
 use crate::sweep::{Analysis, Rate};
 
 /// A window and its rates along the penalty.
@@ -15,7 +15,12 @@ pub(super) struct Line {
 
 /// The lines of a sweep: no penalty belongs to all of them.
 pub(super) fn lines(analysis: &Analysis) -> Vec<Line> {
-    let settings = || analysis.settings.iter().filter_map(|o| Some((o.treatment?, o.loops)));
+    let settings = || {
+        analysis
+            .settings
+            .iter()
+            .filter_map(|o| Some((o.treatment?, o.loops)))
+    };
     let mut windows: Vec<Option<usize>> = settings().map(|(setting, _)| setting.window).collect();
     windows.sort_unstable();
     windows.dedup();
@@ -40,15 +45,20 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
     let runs = lines.first()?.points.first()?.1.share.of;
     let target = analysis.recommendation.target_rate;
     let caption = format!(
-        "Confirmed loops among {runs} runs of {} prompts at each setting. Bands are 95 % intervals \
+        "Confirmed loops among {runs} runs of {} prompts at each setting{}. Bands are 95 % intervals \
          (Wilson, over the number of runs of different prompts that these are worth). The dashed \
          line is the target, {}.",
         analysis.prompts.len(),
+        focus(analysis),
         percent(target)
     );
-    Drawing::new("loop-rate", "Loop rate against penalty", caption, (760, 380), |panel| {
-        chart(panel, &lines, target)
-    })
+    Drawing::new(
+        "loop-rate",
+        "Loop rate against penalty",
+        caption,
+        (760, 380),
+        |panel| chart(panel, &lines, target),
+    )
 }
 
 fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
@@ -91,16 +101,31 @@ fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
     let mut ends = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let colour = series(index);
-        let upper = line.points.iter().map(|(level, rate)| (*level, rate.interval.high));
-        let lower = line.points.iter().rev().map(|(level, rate)| (*level, rate.interval.low));
-        let band = Polygon::new(upper.chain(lower).collect::<Vec<_>>(), colour.mix(0.13).filled());
+        let upper = line
+            .points
+            .iter()
+            .map(|(level, rate)| (*level, rate.interval.high));
+        let lower = line
+            .points
+            .iter()
+            .rev()
+            .map(|(level, rate)| (*level, rate.interval.low));
+        let band = Polygon::new(
+            upper.chain(lower).collect::<Vec<_>>(),
+            colour.mix(0.13).filled(),
+        );
         chart.draw_series([band]).ok()?;
     }
     for (index, line) in lines.iter().enumerate() {
         let colour = series(index);
-        let rates = line.points.iter().map(|(level, rate)| (*level, rate.share.value()));
+        let rates = line
+            .points
+            .iter()
+            .map(|(level, rate)| (*level, rate.share.value()));
         let stroke = colour.stroke_width(SCALE * 2);
-        chart.draw_series(LineSeries::new(rates.clone(), stroke)).ok()?;
+        chart
+            .draw_series(LineSeries::new(rates.clone(), stroke))
+            .ok()?;
         for at in rates.clone() {
             marker(&mut chart, index, at)?;
         }
@@ -112,10 +137,7 @@ fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
 type Chart<'a, 'b> = ChartContext<
     'a,
     SVGBackend<'b>,
-    Cartesian2d<
-        plotters::coord::types::RangedCoordf64,
-        plotters::coord::types::RangedCoordf64,
-    >,
+    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
 >;
 
 /// A shape for each series, for those who do not tell its colour.
@@ -123,10 +145,15 @@ pub(super) fn marker(chart: &mut Chart<'_, '_>, index: usize, at: (f64, f64)) ->
     let (colour, size) = (series(index).filled(), 4 * SCALE as i32);
     match index % 3 {
         0 => chart.draw_series([Circle::new(at, size, colour)]).ok()?,
-        1 => chart.draw_series([TriangleMarker::new(at, size * 5 / 4, colour)]).ok()?,
+        1 => chart
+            .draw_series([TriangleMarker::new(at, size * 5 / 4, colour)])
+            .ok()?,
         _ => chart
             .draw_series([EmptyElement::at(at)
-                + Rectangle::new([(-size * 4 / 5, -size * 4 / 5), (size * 4 / 5, size * 4 / 5)], colour)])
+                + Rectangle::new(
+                    [(-size * 4 / 5, -size * 4 / 5), (size * 4 / 5, size * 4 / 5)],
+                    colour,
+                )])
             .ok()?,
     };
     Some(())
@@ -149,13 +176,19 @@ fn names(
     // From the bottom up, so that names that are moved stay above the axis.
     for place in places.iter_mut().rev() {
         let wanted = place.2.1;
-        place.2.1 = if free == i32::MIN { wanted } else { wanted.min(free) };
+        place.2.1 = if free == i32::MIN {
+            wanted
+        } else {
+            wanted.min(free)
+        };
         free = place.2.1 - height;
     }
     for (index, window, (x, y)) in places {
         let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
         let place = (x + 12 * scale, y);
-        panel.draw(&Text::new(window_name(window), place, style)).ok()?;
+        panel
+            .draw(&Text::new(window_name(window), place, style))
+            .ok()?;
     }
     Some(())
 }

@@ -21,7 +21,11 @@ pub fn markdown(analysis: &Analysis, provenance: &Provenance) -> String {
     if !analysis.description.is_empty() {
         page.push_str(&format!("{}\n\n", analysis.description));
     }
-    page.push_str(&format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len())));
+    page.push_str(&format!(
+        "| {} |\n|{}\n",
+        HEAD.join(" | "),
+        "---|".repeat(HEAD.len())
+    ));
     for row in rows(analysis) {
         let cells = row.cells.map(|cell| match row.taken {
             true => format!("**{cell}**"),
@@ -29,9 +33,11 @@ pub fn markdown(analysis: &Analysis, provenance: &Provenance) -> String {
         });
         page.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
-    for (title, sentences) in
-        [("Evidence", evidence), ("Limits", limits), ("The usual advice, on this model", advice)]
-    {
+    for (title, sentences) in [
+        ("Evidence", evidence),
+        ("Limits", limits),
+        ("The usual advice, on this model", advice),
+    ] {
         if sentences.is_empty() {
             continue;
         }
@@ -42,12 +48,22 @@ pub fn markdown(analysis: &Analysis, provenance: &Provenance) -> String {
     }
     for drawing in super::drawings(analysis) {
         let (title, name, caption) = (&drawing.title, drawing.name, &drawing.caption);
-        page.push_str(&format!("\n## {title}\n\n![{title}]({name}.svg)\n\n{caption}\n"));
+        page.push_str(&format!(
+            "\n## {title}\n\n![{title}]({name}.svg)\n\n{caption}\n"
+        ));
     }
     // Writing to a text cannot fail.
-    let _ = write!(page, "\n---\n{}, {}\n", provenance.tool, provenance.started_at);
+    let _ = write!(
+        page,
+        "\n---\n{}, {}\n",
+        provenance.tool, provenance.started_at
+    );
     for model in &provenance.models {
-        let _ = writeln!(page, "{} ({}, weights {})", model.name, model.description, model.weights_sha256);
+        let _ = writeln!(
+            page,
+            "{} ({}, weights {})",
+            model.name, model.description, model.weights_sha256
+        );
     }
     page
 }

@@ -44,10 +44,14 @@ pub fn html(analysis: &Analysis, provenance: &Provenance) -> String {
         caption: drawing.caption,
     };
     let models = provenance.models.iter();
-    let models: Vec<String> =
-        models.map(|model| format!("{}, {}", model.name, model.description)).collect();
-    let weights: Vec<&str> =
-        provenance.models.iter().map(|model| model.weights_sha256.as_str()).collect();
+    let models: Vec<String> = models
+        .map(|model| format!("{}, {}", model.name, model.description))
+        .collect();
+    let weights: Vec<&str> = provenance
+        .models
+        .iter()
+        .map(|model| model.weights_sha256.as_str())
+        .collect();
     let page = Page {
         icon: match words.tone {
             "good" => "✓",
@@ -60,7 +64,12 @@ pub fn html(analysis: &Analysis, provenance: &Provenance) -> String {
         rows: rows(analysis),
         kinds: (analysis.settings.iter())
             .filter(|outcome| !outcome.kinds.is_empty())
-            .map(|outcome| (outcome.label.clone(), outcome.kinds.clone().into_iter().collect()))
+            .map(|outcome| {
+                (
+                    outcome.label.clone(),
+                    outcome.kinds.clone().into_iter().collect(),
+                )
+            })
             .collect(),
         drawings: super::drawings(analysis).into_iter().map(figure).collect(),
         plot_rules: rules(),
@@ -69,9 +78,22 @@ pub fn html(analysis: &Analysis, provenance: &Provenance) -> String {
         facts: vec![
             ("Model", models.join("; ")),
             ("Weights, SHA-256", weights.join("; ")),
-            ("Runs", format!("{} runs of {} prompts", analysis.runs, analysis.prompts.len())),
+            (
+                "Runs",
+                format!(
+                    "{} runs of {} prompts",
+                    analysis.runs,
+                    analysis.prompts.len()
+                ),
+            ),
             ("Started", moment(&provenance.started_at)),
-            ("Machine", format!("{}, {}, {} threads", provenance.platform, provenance.processor, provenance.threads)),
+            (
+                "Machine",
+                format!(
+                    "{}, {}, {} threads",
+                    provenance.platform, provenance.processor, provenance.threads
+                ),
+            ),
             ("Made by", provenance.tool.clone()),
         ],
     };

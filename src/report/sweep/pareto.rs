@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, text};
 use super::loop_rate::marker;
-use super::words::{percent, window_name};
+use super::words::{focus, percent, window_name};
 use crate::statistics::Interval;
 use crate::sweep::Analysis;
 
@@ -18,8 +18,11 @@ struct Dot {
 }
 
 pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
-    let mut windows: Vec<usize> =
-        analysis.settings.iter().filter_map(|outcome| outcome.treatment?.window).collect();
+    let mut windows: Vec<usize> = analysis
+        .settings
+        .iter()
+        .filter_map(|outcome| outcome.treatment?.window)
+        .collect();
     windows.sort_unstable();
     windows.dedup();
     let mut dots: Vec<Dot> = Vec::new();
@@ -32,7 +35,10 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
         let of_window = |window| windows.iter().position(|other| *other == window);
         dots.push(Dot {
             // No penalty is the start of every window.
-            series: treatment.window.and_then(of_window).unwrap_or(windows.len().max(1)),
+            series: treatment
+                .window
+                .and_then(of_window)
+                .unwrap_or(windows.len().max(1)),
             label: Some(outcome.label.clone()),
             flips: (distortion.flips.value(), distortion.flips_interval),
             loops: (outcome.loops.share.value(), outcome.loops.interval),
@@ -56,19 +62,30 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
     let caption = format!(
         "Lower and further left is better. Distortion is the share of steps of healthy text at \
          which the penalty makes another token the likeliest (n = {steps} steps); loops are those \
-         of {} runs. Bars are 95 % intervals. Named are the settings that no other one beats in \
+         of {} runs{}. Bars are 95 % intervals. Named are the settings that no other one beats in \
          both.",
-        analysis.settings.first()?.loops.share.of
+        analysis.settings.first()?.loops.share.of,
+        focus(analysis)
     );
-    Drawing::new("pareto", "Loop rate against distortion", caption, (760, 380), |panel| {
-        chart(panel, &dots, &windows)
-    })
+    Drawing::new(
+        "pareto",
+        "Loop rate against distortion",
+        caption,
+        (760, 380),
+        |panel| chart(panel, &dots, &windows),
+    )
 }
 
 fn chart(panel: &Panel<'_>, dots: &[Dot], windows: &[usize]) -> Drawn {
     let scale = SCALE as i32;
-    let top = dots.iter().fold(0.05, |top: f64, dot| top.max(dot.loops.1.high)) * 1.05;
-    let right = dots.iter().fold(0.01, |right: f64, dot| right.max(dot.flips.1.high)) * 1.05;
+    let top = dots
+        .iter()
+        .fold(0.05, |top: f64, dot| top.max(dot.loops.1.high))
+        * 1.05;
+    let right = dots
+        .iter()
+        .fold(0.01, |right: f64, dot| right.max(dot.flips.1.high))
+        * 1.05;
     let mut chart = ChartBuilder::on(panel)
         .margin_top(16 * scale)
         .margin_right(118 * scale)
@@ -98,14 +115,17 @@ fn chart(panel: &Panel<'_>, dots: &[Dot], windows: &[usize]) -> Drawn {
             [(dot.flips.1.low, y), (dot.flips.1.high, y)],
         ];
         let style = series(dot.series).mix(0.35).stroke_width(SCALE);
-        chart.draw_series(bars.map(|bar| PathElement::new(bar, style))).ok()?;
+        chart
+            .draw_series(bars.map(|bar| PathElement::new(bar, style)))
+            .ok()?;
     }
     for dot in dots {
         let at = (dot.flips.0, dot.loops.0);
         marker(&mut chart, dot.series, at)?;
         if let Some(label) = &dot.label {
             let style = text(INK).pos(Pos::new(HPos::Left, VPos::Bottom));
-            let words = EmptyElement::at(at) + Text::new(label.clone(), (7 * scale, -5 * scale), style);
+            let words =
+                EmptyElement::at(at) + Text::new(label.clone(), (7 * scale, -5 * scale), style);
             chart.draw_series([words]).ok()?;
         }
     }
@@ -117,7 +137,9 @@ fn legend(panel: &Panel<'_>, windows: &[usize]) -> Drawn {
     for (index, window) in windows.iter().enumerate() {
         let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
         let place = (656 * scale, (30 + 18 * index as i32) * scale);
-        panel.draw(&Text::new(window_name(Some(*window)), place, style)).ok()?;
+        panel
+            .draw(&Text::new(window_name(Some(*window)), place, style))
+            .ok()?;
     }
     Some(())
 }

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, text};
-use super::words::{percent, shown_window, window_name};
+use super::words::{focus, percent, shown_window, window_name};
 use crate::sweep::{Analysis, TreatmentOutcome};
 
 /// More curves than this cannot be told apart.
@@ -18,20 +18,32 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
     };
     let mut shown: Vec<&TreatmentOutcome> = analysis.settings.iter().filter(of_window).collect();
     shown.truncate(MOST);
-    let longest = shown.iter().flat_map(|outcome| &outcome.runs).map(|run| run.tokens).max()?;
+    let longest = shown
+        .iter()
+        .flat_map(|outcome| &outcome.runs)
+        .map(|run| run.tokens)
+        .max()?;
     if shown.iter().all(|outcome| outcome.survival.is_empty()) {
         return None;
     }
     let caption = format!(
         "Kaplan-Meier: answers that ended or reached max_tokens without a loop count until then, so \
-         this is how long answers would last if all went on. n = {} runs each{}. The band is the \
+         this is how long answers would last if all went on. n = {} runs each{}{}. The band is the \
          95 % interval of the first curve (Greenwood, log-log).",
         shown.first()?.loops.share.of,
-        window.map_or(String::new(), |window| format!(", {}", window_name(Some(window)))),
+        focus(analysis),
+        window.map_or(String::new(), |window| format!(
+            ", {}",
+            window_name(Some(window))
+        )),
     );
-    Drawing::new("survival", "Tokens until a loop begins", caption, (760, 380), |panel| {
-        chart(panel, &shown, longest as f64)
-    })
+    Drawing::new(
+        "survival",
+        "Tokens until a loop begins",
+        caption,
+        (760, 380),
+        |panel| chart(panel, &shown, longest as f64),
+    )
 }
 
 fn chart(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn {
@@ -65,8 +77,13 @@ fn chart(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn 
     if let Some(first) = shown.first() {
         let upper = stairs(first, longest, |step| step.interval.high);
         let lower = stairs(first, longest, |step| step.interval.low);
-        let band = upper.into_iter().chain(lower.into_iter().rev()).collect::<Vec<_>>();
-        chart.draw_series([Polygon::new(band, series(0).mix(0.13).filled())]).ok()?;
+        let band = upper
+            .into_iter()
+            .chain(lower.into_iter().rev())
+            .collect::<Vec<_>>();
+        chart
+            .draw_series([Polygon::new(band, series(0).mix(0.13).filled())])
+            .ok()?;
     }
     let mut ends = Vec::new();
     for (index, outcome) in shown.iter().enumerate() {
@@ -83,7 +100,9 @@ fn chart(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn 
         let y = y.min(free);
         free = y - 16 * scale;
         let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
-        panel.draw(&Text::new(label, (x + 8 * scale, y), style)).ok()?;
+        panel
+            .draw(&Text::new(label, (x + 8 * scale, y), style))
+            .ok()?;
     }
     Some(())
 }

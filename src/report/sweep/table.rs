@@ -7,7 +7,15 @@ use crate::sweep::{Analysis, TreatmentOutcome};
 
 /// The heads of the columns.
 pub const HEAD: [&str; 9] = [
-    "setting", "loops", "95 % interval", "cured/caused", "tokens", "wasted", "good", "flips", "KL",
+    "setting",
+    "loops",
+    "95 % interval",
+    "cured/caused",
+    "tokens",
+    "wasted",
+    "good",
+    "flips",
+    "KL",
 ];
 
 /// One setting, a cell for each column of [`HEAD`].
@@ -34,7 +42,11 @@ fn cells(outcome: &TreatmentOutcome) -> [String; 9] {
     let missing = || "–".to_owned();
     let loops = outcome.loops;
     let compared = outcome.comparison.map(|found| {
-        let star = if found.adjusted_p < 0.05 { format!(" ({})", chance(found.adjusted_p)) } else { String::new() };
+        let star = if found.adjusted_p < 0.05 {
+            format!(" ({})", chance(found.adjusted_p))
+        } else {
+            String::new()
+        };
         format!("{}/{}{star}", found.cured, found.caused)
     });
     let mean = outcome.tokens as f64 / loops.share.of.max(1) as f64;
@@ -42,13 +54,26 @@ fn cells(outcome: &TreatmentOutcome) -> [String; 9] {
     let flips = outcome.distortion.map(|found| percent(found.flips.value()));
     [
         outcome.label.clone(),
-        format!("{}/{} {}", loops.share.hits, loops.share.of, percent(loops.share.value())),
-        format!("{}–{}", percent(loops.interval.low), percent(loops.interval.high)),
+        format!(
+            "{}/{} {}",
+            loops.share.hits,
+            loops.share.of,
+            percent(loops.share.value())
+        ),
+        format!(
+            "{}–{}",
+            percent(loops.interval.low),
+            percent(loops.interval.high)
+        ),
         compared.unwrap_or_else(missing),
         format!("{mean:.0}"),
         percent(wasted),
-        outcome.good.map_or_else(missing, |good| percent(good.share.value())),
+        outcome
+            .good
+            .map_or_else(missing, |good| percent(good.share.value())),
         flips.unwrap_or_else(missing),
-        outcome.distortion.map_or_else(missing, |found| format!("{:.4}", found.mean_kl)),
+        outcome
+            .distortion
+            .map_or_else(missing, |found| format!("{:.4}", found.mean_kl)),
     ]
 }

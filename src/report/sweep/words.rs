@@ -71,6 +71,14 @@ pub(super) fn rate(rate: &Rate) -> String {
     )
 }
 
+/// Where the shown rates hold, behind a number of runs.
+pub(super) fn focus(analysis: &Analysis) -> String {
+    analysis
+        .focus
+        .as_ref()
+        .map_or(String::new(), |focus| format!(" at {focus}"))
+}
+
 /// The setting as a person would set it.
 fn named(analysis: &Analysis, setting: Treatment) -> String {
     let (field, window) = match &analysis.scale {
@@ -84,7 +92,10 @@ fn named(analysis: &Analysis, setting: Treatment) -> String {
 }
 
 fn find(analysis: &Analysis, setting: Treatment) -> Option<&TreatmentOutcome> {
-    analysis.settings.iter().find(|outcome| outcome.treatment == Some(setting))
+    analysis
+        .settings
+        .iter()
+        .find(|outcome| outcome.treatment == Some(setting))
 }
 
 /// The setting that the verdict is about, if it is about one.
@@ -99,7 +110,12 @@ pub(super) fn subject(analysis: &Analysis) -> Option<&TreatmentOutcome> {
 /// The window that curves are shown for: that of the verdict, or the first.
 pub(super) fn shown_window(analysis: &Analysis) -> Option<usize> {
     let of_verdict = subject(analysis).and_then(|outcome| outcome.treatment?.window);
-    let first = || analysis.settings.iter().find_map(|outcome| outcome.treatment?.window);
+    let first = || {
+        analysis
+            .settings
+            .iter()
+            .find_map(|outcome| outcome.treatment?.window)
+    };
     of_verdict.or_else(first)
 }
 
@@ -125,7 +141,9 @@ fn headline(analysis: &Analysis) -> (&'static str, String) {
         ),
         Verdict::NotNeeded => (
             "good",
-            format!("No penalty is needed: without one the loop rate is below {target} with 95 % confidence"),
+            format!(
+                "No penalty is needed: without one the loop rate is below {target} with 95 % confidence"
+            ),
         ),
         Verdict::Inconclusive {
             candidate,
@@ -137,7 +155,10 @@ fn headline(analysis: &Analysis) -> (&'static str, String) {
             };
             (
                 "warn",
-                format!("Inconclusive: {} may keep loops below {target}; {more}", name(candidate)),
+                format!(
+                    "Inconclusive: {} may keep loops below {target}; {more}",
+                    name(candidate)
+                ),
             )
         }
         Verdict::CostsQuality { setting } => (
@@ -162,7 +183,20 @@ fn evidence(analysis: &Analysis) -> Vec<String> {
     let mut said = Vec::new();
     if analysis.scale.is_some() {
         if let Some(first) = analysis.settings.first() {
-            said.push(format!("At {}: {} runs loop.", first.label, rate(&first.loops)));
+            if first.by_condition.is_empty() {
+                said.push(format!(
+                    "At {}: {} runs loop.",
+                    first.label,
+                    rate(&first.loops)
+                ));
+            }
+            for (condition, found) in &first.by_condition {
+                said.push(format!(
+                    "At {}, {condition}: {} runs loop.",
+                    first.label,
+                    rate(found)
+                ));
+            }
         }
     }
     for found in &analysis.trends {
@@ -171,7 +205,11 @@ fn evidence(analysis: &Analysis) -> Vec<String> {
             (false, true) => "loops become more as the penalty grows",
             (false, false) => "no trend along the penalty beyond chance",
         };
-        let exact = if found.exact { "exact" } else { "by the normal distribution" };
+        let exact = if found.exact {
+            "exact"
+        } else {
+            "by the normal distribution"
+        };
         said.push(format!(
             "{}: {course} (trend test, {exact}, {} after Holm).",
             capital(&window_name(found.window)),
@@ -181,9 +219,19 @@ fn evidence(analysis: &Analysis) -> Vec<String> {
     let Some(outcome) = subject(analysis) else {
         return said;
     };
-    said.push(format!("At {}: {} runs loop.", outcome.label, rate(&outcome.loops)));
+    if outcome.by_condition.is_empty() {
+        said.push(format!(
+            "At {}: {} runs loop.",
+            outcome.label,
+            rate(&outcome.loops)
+        ));
+    }
     for (condition, found) in &outcome.by_condition {
-        said.push(format!("At {}, {condition}: {}.", outcome.label, rate(found)));
+        said.push(format!(
+            "At {}, {condition}: {} runs loop.",
+            outcome.label,
+            rate(found)
+        ));
     }
     if let Some(found) = &outcome.comparison {
         said.push(format!(
@@ -229,9 +277,10 @@ fn limits(analysis: &Analysis) -> Vec<String> {
         analysis.prompts.len(),
         analysis.runs
     )];
-    if analysis.conditions.len() > 1 {
+    if let Some(focus) = &analysis.focus {
         said.push(format!(
-            "Rates are over all conditions together: {}.",
+            "Rates and curves are those at {focus}, which loops most; tests, quality and the \
+             recommendation are over all of: {}.",
             analysis.conditions.join("; ")
         ));
     }
@@ -253,8 +302,15 @@ fn limits(analysis: &Analysis) -> Vec<String> {
          Loops with changing words are counted apart."
             .to_owned(),
     );
-    if analysis.settings.iter().all(|outcome| outcome.distortion.is_none()) {
-        said.push("Distortion was not measured: it needs the engine of this process and healthy answers.".to_owned());
+    if analysis
+        .settings
+        .iter()
+        .all(|outcome| outcome.distortion.is_none())
+    {
+        said.push(
+            "Distortion was not measured: it needs the engine of this process and healthy answers."
+                .to_owned(),
+        );
     }
     said
 }
@@ -294,6 +350,9 @@ mod tests {
     fn shares_have_the_digits_they_need() {
         let shown = [0.0, 0.0042, 0.099, 0.1, 0.314].map(percent);
         assert_eq!(shown, ["0 %", "0.4 %", "9.9 %", "10 %", "31 %"]);
-        assert_eq!((chance(0.0004), chance(0.0416)), ("p < 0.001".into(), "p = 0.042".into()));
+        assert_eq!(
+            (chance(0.0004), chance(0.0416)),
+            ("p < 0.001".into(), "p = 0.042".into())
+        );
     }
 }
