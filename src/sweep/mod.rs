@@ -19,6 +19,9 @@ mod recommendation;
 mod treatment;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use advice::{Advice, AdviceFound};
 pub use analysis::{Analysis, Asked, analyse};
 pub use axis::{Axis, AxisError};

@@ -10,7 +10,7 @@ use plotters::prelude::*;
 
 /// Plotters has whole pixels only, so everything is drawn larger and scaled down.
 pub(super) const SCALE: u32 = 4;
-const FONT: u32 = 12;
+const FONT: u32 = 13;
 
 /// Colours that stand for classes.
 pub(super) const INK: RGBColor = RGBColor(1, 1, 1);

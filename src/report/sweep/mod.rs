@@ -14,6 +14,9 @@ mod survival;
 mod table;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use drawing::Drawing;
 pub use markdown::markdown;
 pub use page::html;

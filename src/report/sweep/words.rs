@@ -245,11 +245,14 @@ fn evidence(analysis: &Analysis) -> Vec<String> {
     }
     match &outcome.quality {
         Some(found) => said.push(format!(
-            "Answers with every other assertion passed: {} {}, and with 95 % confidence no more \
-             than {} lower (margin {}).",
-            if found.difference < 0.0 { "down by" } else { "up by" },
+            "Answers with every other assertion passed: {} by {} of all, and with 95 % confidence {} \
+             (at most {} fewer are borne).",
+            if found.difference < 0.0 { "fewer" } else { "more" },
             percent(found.difference.abs()),
-            percent((-found.lower_bound).max(0.0)),
+            match found.lower_bound < 0.0 {
+                true => format!("at most {} fewer", percent(-found.lower_bound)),
+                false => format!("at least {} more", percent(found.lower_bound)),
+            },
             percent(analysis.recommendation.margin)
         )),
         None => said.push(
