@@ -67,7 +67,7 @@ def trends():
         ([30, 21, 15], [100, 90, 110]),
     ]:
         hits, of = np.array(hits), np.array(of)
-        table = Table(np.array([of - hits, hits]))
+        table = Table(np.array([of - hits, hits]), shift_zeros=False)
         found = table.test_ordinal_association(np.array([0, 1]), np.arange(len(of)))
         yield dict(hits=hits.tolist(), of=of.tolist(), z=float(found.zscore),
                    two_sided=float(found.pvalue))
