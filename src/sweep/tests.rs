@@ -13,15 +13,16 @@ fn prompts(many: usize) -> Vec<Case> {
         .collect();
     let text = format!("version: 1\ndescription: Prompts\nwhy: For a sweep\ntests:\n{tests}");
     let scenario = Scenario::parse(Path::new("s.yaml"), &text).expect("a scenario");
-    plan::expand(&[scenario], &Overrides::default(), &SamplingSettings::default()).expect("cases")
+    plan::expand(
+        &[scenario],
+        &Overrides::default(),
+        &SamplingSettings::default(),
+    )
+    .expect("cases")
 }
 
 /// Sweeps over axes, where `loops` says what becomes of a prompt with some parameters.
-fn sweep(
-    axes: &[&str],
-    many: usize,
-    loops: impl Fn(usize, &SamplingParams) -> bool,
-) -> Analysis {
+fn sweep(axes: &[&str], many: usize, loops: impl Fn(usize, &SamplingParams) -> bool) -> Analysis {
     let mut definition = Definition::over(Vec::new());
     for axis in axes {
         definition.set_axis(Axis::parse(axis).expect("an axis"));
@@ -80,12 +81,21 @@ fn the_smallest_setting_that_holds_is_recommended_with_its_evidence() {
     assert!(found.trends.iter().all(TrendFound::falls) && found.trends.len() == 3);
     let taken = &found.settings[labels.iter().position(|l| *l == "1.1; 40").expect("tried")];
     let comparison = taken.comparison.expect("compared");
-    assert_eq!((comparison.pairs, comparison.cured, comparison.caused), (60, 20, 0));
+    assert_eq!(
+        (comparison.pairs, comparison.cured, comparison.caused),
+        (60, 20, 0)
+    );
     assert!(comparison.cures() && taken.quality.expect("judged").non_inferior);
     let baseline = &found.settings[0];
-    assert_eq!((baseline.wasted_tokens, baseline.ended.hits), (20 * 341, 40));
+    assert_eq!(
+        (baseline.wasted_tokens, baseline.ended.hits),
+        (20 * 341, 40)
+    );
     assert_eq!(baseline.survival.last().map(|step| step.time), Some(50));
-    let advice = found.advice.iter().find(|advice| advice.purpose == "said to distort");
+    let advice = found
+        .advice
+        .iter()
+        .find(|advice| advice.purpose == "said to distort");
     assert!(advice.expect("there").settings.is_empty());
 }
 
@@ -99,21 +109,33 @@ fn a_setting_has_to_hold_under_every_condition() {
     assert_eq!(found.focus.as_deref(), Some("temperature 0"));
     assert_eq!(found.recommendation.verdict, Verdict::NotFound);
     assert_eq!(found.settings[0].loops.share.of, 60);
-    let rates: Vec<usize> =
-        found.settings[1].by_condition.iter().map(|(_, rate)| rate.share.hits).collect();
+    let rates: Vec<usize> = found.settings[1]
+        .by_condition
+        .iter()
+        .map(|(_, rate)| rate.share.hits)
+        .collect();
     assert_eq!(rates, [0, 15]);
 }
 
 #[test]
 fn an_axis_that_is_no_penalty_is_only_described() {
-    let found = sweep(&["temperature=0,0.5,1"], 10, |_, params| params.temperature == 0.0);
+    let found = sweep(&["temperature=0,0.5,1"], 10, |_, params| {
+        params.temperature == 0.0
+    });
     assert_eq!(found.recommendation.verdict, Verdict::NotAsked);
     let rows: Vec<(&str, usize)> = found
         .settings
         .iter()
         .map(|setting| (setting.label.as_str(), setting.loops.share.hits))
         .collect();
-    assert_eq!(rows, [("temperature 0", 10), ("temperature 0.5", 0), ("temperature 1", 0)]);
+    assert_eq!(
+        rows,
+        [
+            ("temperature 0", 10),
+            ("temperature 0.5", 0),
+            ("temperature 1", 0)
+        ]
+    );
     assert!(found.trends.is_empty() && found.scale.is_none());
 }
 
@@ -121,5 +143,8 @@ fn an_axis_that_is_no_penalty_is_only_described() {
 fn an_analysis_survives_json() {
     let found = sweep(&["penalty=1.0,1.1"], 12, weak_and_strong);
     let json = serde_json::to_string(&found).expect("finite");
-    assert_eq!(serde_json::from_str::<Analysis>(&json).expect("reads back"), found);
+    assert_eq!(
+        serde_json::from_str::<Analysis>(&json).expect("reads back"),
+        found
+    );
 }

@@ -54,6 +54,26 @@ pub(super) fn text(colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", FONT * SCALE).into_font().color(&colour)
 }
 
+/// Moves heights apart, so that names at them do not cover each other: up where there is room
+/// above `top`, else down. In the order of the heights given.
+pub(super) fn spread(heights: &[i32], top: i32) -> Vec<i32> {
+    let room = (FONT + 4) as i32 * SCALE as i32;
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_by_key(|index| heights[*index]);
+    let mut moved = heights.to_vec();
+    let mut free = i32::MAX;
+    for index in order.iter().rev() {
+        moved[*index] = moved[*index].min(free);
+        free = moved[*index] - room;
+    }
+    let mut taken = top;
+    for index in order {
+        moved[index] = moved[index].max(taken);
+        taken = moved[index] + room;
+    }
+    moved
+}
+
 /// One drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawing {

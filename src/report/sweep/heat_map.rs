@@ -34,6 +34,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
         });
         found.map(|(_, rate)| rate)
     };
+    let most = settings().fold(0.0, |most: f64, (_, rate)| most.max(rate.share.value()));
     let caption = format!(
         "Each cell: the loop rate, and below it its 95 % interval; n = {} runs of {} prompts in \
          each{}. The darker, the more loops. Without a penalty the window has no effect.",
@@ -56,7 +57,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
                 words(panel, format!("{level}"), middle, DIM, HPos::Center)?;
                 for (row, window) in windows.iter().enumerate() {
                     if let Some(rate) = of(*level, *window) {
-                        cell(panel, (column as i32, row as i32), rate)?;
+                        cell(panel, (column as i32, row as i32), rate, most)?;
                     }
                 }
             }
@@ -75,7 +76,8 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
     )
 }
 
-fn cell(panel: &Panel<'_>, (column, row): (i32, i32), rate: Rate) -> Drawn {
+/// Shaded by its rate beside the greatest one.
+fn cell(panel: &Panel<'_>, (column, row): (i32, i32), rate: Rate, most: f64) -> Drawn {
     let scale = SCALE as i32;
     let (left, top) = (LEFT + column * CELL.0, TOP + row * CELL.1);
     let corners = |gap: i32| {
@@ -84,7 +86,7 @@ fn cell(panel: &Panel<'_>, (column, row): (i32, i32), rate: Rate) -> Drawn {
             ((left + CELL.0 - gap) * scale, (top + CELL.1 - gap) * scale),
         ]
     };
-    let shade = HEAT.mix(rate.share.value() * 0.8).filled();
+    let shade = HEAT.mix(rate.share.value() / most.max(1e-9) * 0.7).filled();
     panel.draw(&Rectangle::new(corners(1), shade)).ok()?;
     panel
         .draw(&Rectangle::new(corners(1), GRID.stroke_width(SCALE)))

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, text};
+use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, spread, text};
 use super::words::{focus, percent, window_name};
 use crate::sweep::{Analysis, Rate};
 
@@ -110,9 +110,13 @@ fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
             .iter()
             .rev()
             .map(|(level, rate)| (*level, rate.interval.low));
+        for edge in [upper.clone().collect::<Vec<_>>(), lower.clone().collect()] {
+            let stroke = colour.mix(0.45).stroke_width(SCALE / 2);
+            chart.draw_series(LineSeries::new(edge, stroke)).ok()?;
+        }
         let band = Polygon::new(
             upper.chain(lower).collect::<Vec<_>>(),
-            colour.mix(0.13).filled(),
+            colour.mix(0.09).filled(),
         );
         chart.draw_series([band]).ok()?;
     }
@@ -159,33 +163,20 @@ pub(super) fn marker(chart: &mut Chart<'_, '_>, index: usize, at: (f64, f64)) ->
     Some(())
 }
 
-/// Names at the ends of the lines, moved apart where they would cover each other.
+/// Names at the ends of the lines.
 fn names(
     panel: &Panel<'_>,
     chart: &Chart<'_, '_>,
     ends: Vec<(usize, Option<usize>, (f64, f64))>,
 ) -> Drawn {
     let scale = SCALE as i32;
-    let mut places: Vec<(usize, Option<usize>, (i32, i32))> = ends
-        .into_iter()
-        .map(|(index, window, end)| (index, window, chart.backend_coord(&end)))
-        .collect();
-    places.sort_by_key(|(.., (_, y))| *y);
-    let mut free = i32::MIN;
-    let height = 16 * scale;
-    // From the bottom up, so that names that are moved stay above the axis.
-    for place in places.iter_mut().rev() {
-        let wanted = place.2.1;
-        place.2.1 = if free == i32::MIN {
-            wanted
-        } else {
-            wanted.min(free)
-        };
-        free = place.2.1 - height;
-    }
-    for (index, window, (x, y)) in places {
+    let places = ends.iter().map(|(.., end)| chart.backend_coord(end));
+    let places: Vec<(i32, i32)> = places.collect();
+    let heights: Vec<i32> = places.iter().map(|(_, y)| *y).collect();
+    let heights = spread(&heights, 10 * scale);
+    for (((index, window, _), (x, _)), y) in ends.into_iter().zip(places).zip(heights) {
         let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
-        let place = (x + 12 * scale, y);
+        let place = (x + 24 * scale, y);
         panel
             .draw(&Text::new(window_name(window), place, style))
             .ok()?;

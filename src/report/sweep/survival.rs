@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, text};
+use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, spread, text};
 use super::words::{focus, percent, shown_window, window_name};
 use crate::sweep::{Analysis, TreatmentOutcome};
 
@@ -93,12 +93,9 @@ fn chart(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn 
         let style = series(index).stroke_width(SCALE * 2);
         chart.draw_series(LineSeries::new(curve, style)).ok()?;
     }
-    // From the bottom up, with room for each name.
-    ends.sort_by_key(|(.., (_, y))| *y);
-    let mut free = i32::MAX;
-    for (index, label, (x, y)) in ends.into_iter().rev() {
-        let y = y.min(free);
-        free = y - 16 * scale;
+    let heights: Vec<i32> = ends.iter().map(|(.., (_, y))| *y).collect();
+    let heights = spread(&heights, 10 * scale);
+    for ((index, label, (x, _)), y) in ends.into_iter().zip(heights) {
         let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
         panel
             .draw(&Text::new(label, (x + 8 * scale, y), style))

@@ -67,7 +67,10 @@ fn analysis(verdict: Verdict) -> Analysis {
     Analysis {
         format: 1,
         description: "Which <penalty>?".to_owned(),
-        scale: Some(("repetition_penalty".to_owned(), Some("repetition_context_size".to_owned()))),
+        scale: Some((
+            "repetition_penalty".to_owned(),
+            Some("repetition_context_size".to_owned()),
+        )),
         prompts: (0..60).map(|at| format!("prompts/p{at}")).collect(),
         conditions: vec![String::new()],
         focus: None,
@@ -127,14 +130,20 @@ fn every_verdict_has_its_words() {
     No recommendation: no penalty was swept, or nothing ran
     ");
     let limits = words(&taken()).limits.join("\n");
-    assert!(limits.contains("with a chance of 60 %; that is little"), "{limits}");
+    assert!(
+        limits.contains("with a chance of 60 %; that is little"),
+        "{limits}"
+    );
 }
 
 #[test]
 fn every_drawing_names_n_and_its_interval_and_has_no_colour_of_its_own() {
     let drawings = drawings(&taken());
     let names: Vec<&str> = drawings.iter().map(|drawing| drawing.name).collect();
-    assert_eq!(names, ["loop-rate", "heat-map", "pareto", "survival", "onsets"]);
+    assert_eq!(
+        names,
+        ["loop-rate", "heat-map", "pareto", "survival", "onsets"]
+    );
     for drawing in &drawings {
         let inline = drawing.inline();
         assert!(!inline.contains('#'), "a colour stayed in {}", drawing.name);
@@ -144,13 +153,19 @@ fn every_drawing_names_n_and_its_interval_and_has_no_colour_of_its_own() {
     }
     for drawing in drawings.iter().filter(|drawing| drawing.name != "onsets") {
         assert!(drawing.caption.contains("60 runs") || drawing.caption.contains("n = "));
-        assert!(drawing.caption.contains("95 % interval"), "{}", drawing.caption);
+        assert!(
+            drawing.caption.contains("95 % interval"),
+            "{}",
+            drawing.caption
+        );
     }
 }
 
 #[test]
 fn the_map_shows_no_penalty_in_every_window() {
-    let map = super::heat_map::draw(&taken()).expect("two windows").inline();
+    let map = super::heat_map::draw(&taken())
+        .expect("two windows")
+        .inline();
     assert_eq!(map.matches("\n40 %\n").count(), 2, "{map}");
     assert_eq!(map.matches("\n15 %\n").count(), 1);
 }
@@ -159,7 +174,9 @@ fn the_map_shows_no_penalty_in_every_window() {
 fn the_page_holds_everything_and_asks_nothing_of_the_network() {
     let provenance = fixture::record().provenance;
     let page = html(&taken(), &provenance);
-    for forbidden in ["http:", "https:", "src=", "url(", "@import", "<link", "<script"] {
+    for forbidden in [
+        "http:", "https:", "src=", "url(", "@import", "<link", "<script",
+    ] {
         assert!(!page.contains(forbidden), "the page contains {forbidden}");
     }
     assert_eq!(page.matches("<svg").count(), 5);
@@ -167,5 +184,8 @@ fn the_page_holds_everything_and_asks_nothing_of_the_network() {
     assert!(page.len() < 400_000, "{} bytes", page.len());
     let text = markdown(&taken(), &provenance);
     assert!(text.starts_with("# Take repetition_penalty 1.1"));
-    assert!(text.contains("| **1.1; 64** |") && text.contains("![Loop rate against penalty](loop-rate.svg)"));
+    assert!(
+        text.contains("| **1.1; 64** |")
+            && text.contains("![Loop rate against penalty](loop-rate.svg)")
+    );
 }
