@@ -7,7 +7,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loopwatch::backend::cpu::Cpu;
-use loopwatch::model::{Decoder, Feed, ModelFiles, ModelRef, Sequence};
+use loopwatch::model::{Decoder, Feed, ModelFiles, ModelRef, Sequence, Wanted};
 
 /// Tokens decoded per sample.
 const TOKENS: u64 = 64;
@@ -24,7 +24,7 @@ fn feed(model: &Decoder<Cpu>, sequence: &mut Sequence<Cpu>, tokens: &[u32]) -> V
     let mut batch = [Feed {
         sequence,
         tokens,
-        logits: true,
+        logits: Wanted::Last,
     }];
     model.feed(&mut batch).expect("logits")
 }

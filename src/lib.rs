@@ -8,12 +8,12 @@
 //! ```text
 //!  L8 cli
 //!  L7 report          runner
-//!  L6 record
+//!  L6 record           sweep
 //!  L5 plan              server
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
 //!  L2 snapshot        model  endpoint
-//!  L1 metrics  evaluation  sampling  text  protocol  backend  scripted  faults
+//!  L1 metrics  evaluation  statistics  sampling  text  protocol  backend  scripted  faults
 //!  L0 generation  loops  yaml  simd
 //! ```
 //!
@@ -25,7 +25,8 @@
 //! - [`loops`]: the loop detector. [`yaml`]: strict reading of what people write.
 //!   [`simd`]: vectors that give the same bits in every instruction set.
 //! - [`metrics`]: latency from transcripts. [`evaluation`]: proves loop detectors on a labelled
-//!   corpus. [`sampling`]: from logits to a token. [`text`]:
+//!   corpus. [`statistics`]: intervals, tests and plans for loop rates.
+//!   [`sampling`]: from logits to a token. [`text`]:
 //!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
 //!   [`backend`]: tensor operations. [`scripted`]: real checkpoints that say what a short YAML
 //!   file says. [`faults`]: a scripted server that goes wrong.
@@ -35,7 +36,7 @@
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
 //!   [`measure`]: how fast an engine is.
 //! - [`plan`]: scenarios expanded into cases. [`server`]: a target over HTTP.
-//! - [`record`]: what was measured, on disk.
+//! - [`record`]: what was measured, on disk. [`sweep`]: a grid of settings, and what it showed.
 //! - [`runner`]: executes a plan. [`report`]: a record as a page.
 //! - [`cli`]: arguments in, exit code out.
 //!
@@ -75,6 +76,8 @@ pub mod scripted;
 pub mod server;
 pub mod simd;
 pub mod snapshot;
+pub mod statistics;
+pub mod sweep;
 pub mod target;
 pub mod text;
 pub mod yaml;

@@ -26,6 +26,7 @@ mod serve_file;
 mod signals;
 mod style;
 mod summary;
+mod sweep;
 mod table;
 mod targets;
 
@@ -57,6 +58,7 @@ hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Sweep(Box<sweep::Sweep>),
     Generate(Box<generate::Generate>),
     Serve(Box<serve::Serve>),
     Bench(bench::Bench),
@@ -79,6 +81,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
+        Command::Sweep(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Bench(command) => command.run(),

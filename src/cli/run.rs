@@ -16,7 +16,7 @@ use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
 use crate::record::{Record, RecordWriter, Summary};
 use crate::report;
-use crate::runner::{self, RunContext, Targets};
+use crate::runner::{self, RunContext};
 use crate::scenario::Scenario;
 use crate::snapshot::{SnapshotStore, UpdatePolicy};
 
@@ -119,14 +119,18 @@ impl Run {
 
         let mut progress = Progress::start(&cases, models);
         let snapshots = SnapshotStore::new(&self.snapshots);
-        let plan = Plan {
-            cases: &cases,
-            targets: &answering.targets,
-            snapshots: &snapshots,
-            jobs: usize::from(self.jobs),
-            write_pending,
-        };
-        let (summary, stopped) = plan.execute(writer, &mut progress)?;
+        let (summary, stopped) = execute(
+            &cases,
+            |interrupted| RunContext {
+                targets: &answering.targets,
+                snapshots: &snapshots,
+                jobs: usize::from(self.jobs),
+                write_pending,
+                interrupted,
+            },
+            writer,
+            &mut |event| progress.show(&event),
+        )?;
         progress.stop();
         drop(answering);
 
@@ -183,52 +187,35 @@ impl Run {
     }
 }
 
-/// What is to be run, and how.
-struct Plan<'a> {
-    cases: &'a [Case],
-    targets: &'a Targets,
-    snapshots: &'a SnapshotStore,
-    jobs: usize,
-    write_pending: bool,
-}
-
-impl Plan<'_> {
-    /// Runs on a runtime of its own, and ends early at Ctrl-C or SIGTERM; then the exit code says
-    /// which.
-    fn execute(
-        self,
-        writer: RecordWriter,
-        progress: &mut Progress,
-    ) -> anyhow::Result<(Summary, Option<Exit>)> {
-        // Without the event queue of the system, which only signals need: waking a thread that
-        // waits for it costs microseconds, and every step of the model wakes this one.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        let mut signals = signals()?;
-        let (stop, interrupted) = watch::channel(false);
-        runtime.block_on(async {
-            let context = RunContext {
-                targets: self.targets,
-                snapshots: self.snapshots,
-                jobs: self.jobs,
-                write_pending: self.write_pending,
-                interrupted,
-            };
-            let mut on_event = |event: runner::RunEvent<'_>| progress.show(&event);
-            let run = runner::run(self.cases, &context, writer, &mut on_event);
-            let mut run = std::pin::pin!(run);
-            tokio::select! {
-                summary = &mut run => Ok((summary?, None)),
-                // Without the thread behind it there are no signals, and the run goes on.
-                Ok(signal) = &mut signals => {
-                    // The run holds a receiver, so this cannot fail while it goes on.
-                    let _ = stop.send(true);
-                    Ok((run.await?, Some(signal)))
-                }
+/// Runs cases on a runtime of its own, and ends early at Ctrl-C or SIGTERM; then the exit code
+/// says which. `context` is given what becomes true at such an end.
+pub(super) fn execute<'a>(
+    cases: &[Case],
+    context: impl FnOnce(watch::Receiver<bool>) -> RunContext<'a>,
+    writer: RecordWriter,
+    on_event: &mut dyn FnMut(runner::RunEvent<'_>),
+) -> anyhow::Result<(Summary, Option<Exit>)> {
+    // Without the event queue of the system, which only signals need: waking a thread that
+    // waits for it costs microseconds, and every step of the model wakes this one.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let mut signals = signals()?;
+    let (stop, interrupted) = watch::channel(false);
+    let context = context(interrupted);
+    runtime.block_on(async {
+        let run = runner::run(cases, &context, writer, on_event);
+        let mut run = std::pin::pin!(run);
+        tokio::select! {
+            summary = &mut run => Ok((summary?, None)),
+            // Without the thread behind it there are no signals, and the run goes on.
+            Ok(signal) = &mut signals => {
+                // The run holds a receiver, so this cannot fail while it goes on.
+                let _ = stop.send(true);
+                Ok((run.await?, Some(signal)))
             }
-        })
-    }
+        }
+    })
 }
 
 /// Listens on a thread of its own, which ends with the program.

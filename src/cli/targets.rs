@@ -1,5 +1,6 @@
 //! The targets of a run: engines loaded, servers reached or started.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use crate::target::{EngineTarget, HttpTarget, Network, Secret, Spawned};
 #[derive(Default)]
 pub(super) struct Answering {
     pub(super) targets: Targets,
+    /// The engines among them, for what a target does not do.
+    pub(super) engines: BTreeMap<Answerer, Engine>,
     pub(super) models: Vec<ModelProvenance>,
     /// The servers that were started; they end when this is dropped.
     spawned: Vec<Spawned>,
@@ -70,6 +73,7 @@ impl Answering {
                 .and_then(|files| files.weights_sha256())
                 .map_err(Explained::target)?,
         });
+        self.engines.insert(case.answerer(), engine.clone());
         let target = EngineTarget::new(engine);
         self.targets.insert(case.answerer(), Arc::new(target));
         Ok(())

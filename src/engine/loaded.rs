@@ -101,6 +101,12 @@ impl LoadedModel {
         self.vocab_size
     }
 
+    /// The tokens that end a sequence.
+    #[must_use]
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
+    }
+
     /// Bytes that one token of one sequence takes in the KV cache.
     #[must_use]
     pub fn kv_bytes_per_position(&self) -> usize {

@@ -13,6 +13,7 @@ mod options;
 mod prefix_cache;
 mod running;
 mod scheduler;
+mod scoring;
 mod threads;
 mod writer;
 
@@ -28,12 +29,13 @@ pub use counters::Counters;
 pub use events::Events;
 pub use loaded::LoadedModel;
 pub use options::EngineOptions;
+pub use scoring::Scores;
 pub use threads::wait_for_threads;
 
 use crate::backend::{Backend, BackendError, cpu::Cpu};
 #[cfg(feature = "mlx")]
 use crate::backend::{BackendKind, mlx::Mlx};
-use crate::generation::GenerateRequest;
+use crate::generation::{GenerateRequest, Prompt};
 use crate::model::{Decoder, ModelError, ModelFiles, ModelRef};
 use crate::text::{GrammarError, TextError};
 
@@ -71,6 +73,14 @@ impl From<BackendError> for EngineError {
     }
 }
 
+/// What stands in the queue.
+enum Task {
+    /// A request for text.
+    Generate(Job),
+    /// A text to be scored.
+    Score(scoring::ScoreJob),
+}
+
 /// One request in the queue.
 struct Job {
     request: GenerateRequest,
@@ -81,7 +91,7 @@ struct Job {
 /// A handle on a loaded model and its thread. The thread ends with the last handle.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    jobs: mpsc::UnboundedSender<Job>,
+    tasks: mpsc::UnboundedSender<Task>,
     model: Arc<LoadedModel>,
     counting: Counting,
 }
@@ -114,12 +124,36 @@ impl Engine {
             received: Instant::now(),
             events,
         };
-        if let Err(refused) = self.jobs.send(job) {
+        if let Err(mpsc::error::SendError(Task::Generate(job))) =
+            self.tasks.send(Task::Generate(job))
+        {
             // The channel is new and empty, so its only possible refusal is a gone reader, which
             // is this function's own.
-            let _ = refused.0.events.try_send(Err(EngineError::Stopped));
+            let _ = job.events.try_send(Err(EngineError::Stopped));
         }
         Events::new(receiver)
+    }
+
+    /// Queues a text for the raw logits in front of each of its tokens from number `from` on:
+    /// `tokens.len() - from` rows, each of the vocabulary's length. Running requests wait while
+    /// it is computed. Dropping the rows cancels it.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary, or `from` is 0 or behind the end.
+    pub fn score(&self, tokens: Vec<u32>, from: usize) -> Result<Scores, EngineError> {
+        let tokens = self.model.tokenize(&Prompt::Tokens { tokens })?;
+        if from == 0 || from > tokens.len() {
+            return Err(EngineError::Request(format!(
+                "a text of {} tokens cannot be scored from token {from} on",
+                tokens.len()
+            )));
+        }
+        let (rows, scores) = mpsc::channel(scoring::ROW_BUFFER);
+        let job = scoring::ScoreJob { tokens, from, rows };
+        match self.tasks.send(Task::Score(job)) {
+            Ok(()) => Ok(scores),
+            Err(_) => Err(EngineError::Stopped),
+        }
     }
 
     /// What it has computed since it was loaded.
@@ -140,7 +174,7 @@ impl Engine {
 fn start<B: Backend>(
     prepare: impl FnOnce() -> Result<(ModelFiles, B, EngineOptions), BackendError> + Send + 'static,
 ) -> Result<Engine, EngineError> {
-    let (jobs, queue) = mpsc::unbounded_channel();
+    let (tasks, queue) = mpsc::unbounded_channel();
     let (loaded, model) = std::sync::mpsc::channel();
     let counting = Counting::default();
     let counted = counting.clone();
@@ -169,7 +203,7 @@ fn start<B: Backend>(
     threads::remember(thread);
     let model = model.recv().map_err(|_| EngineError::Stopped)??;
     Ok(Engine {
-        jobs,
+        tasks,
         model,
         counting,
     })

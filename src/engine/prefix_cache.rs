@@ -184,7 +184,7 @@ pub(super) fn common_length(a: &[u32], b: &[u32]) -> usize {
 mod tests {
     use super::*;
     use crate::backend::cpu::Cpu;
-    use crate::model::{Feed, ModelFiles, ModelRef};
+    use crate::model::{Feed, ModelFiles, ModelRef, Wanted};
 
     fn decoder() -> Decoder<Cpu> {
         let files = ModelFiles::find(ModelRef::parse("builtin:readme")).expect("built in");
@@ -203,7 +203,7 @@ mod tests {
         let feed = Feed {
             sequence: &mut sequence,
             tokens: &tokens[known..],
-            logits: false,
+            logits: Wanted::None,
         };
         decoder.feed(&mut [feed]).expect("feeds");
         cache.keep(decoder, tokens, &sequence).expect("keeps");

@@ -9,7 +9,7 @@ use super::prefix_cache::{PrefixCache, common_length};
 use super::writer::{Sampled, Writer};
 use super::{EngineError, Job, LoadedModel};
 use crate::backend::{Backend, BackendError};
-use crate::model::{Decoder, Feed, ModelError, Sequence};
+use crate::model::{Decoder, Feed, ModelError, Sequence, Wanted};
 
 /// Requests between their first and their last event that share their history.
 pub(super) struct Running<'a, B: Backend> {
@@ -99,7 +99,10 @@ impl<'a, B: Backend> Running<'a, B> {
         let start = self.sequence.position();
         let end = self.tokens.len().min(start + most);
         Feed {
-            logits: end == self.tokens.len(),
+            logits: match end == self.tokens.len() {
+                true => Wanted::Last,
+                false => Wanted::None,
+            },
             tokens: &self.tokens[start..end],
             sequence: &mut self.sequence,
         }

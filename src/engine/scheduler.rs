@@ -15,7 +15,7 @@ use super::counters::{Counters, Counting};
 use super::prefix_cache::PrefixCache;
 use super::running::Running;
 use super::writer::{Sampled, Writer};
-use super::{EngineError, EngineOptions, Job, LoadedModel};
+use super::{EngineError, EngineOptions, Job, LoadedModel, Task};
 use crate::backend::{Backend, BackendError};
 use crate::model::Decoder;
 
@@ -28,7 +28,7 @@ pub(super) fn run<B: Backend>(
     model: &LoadedModel,
     options: &EngineOptions,
     counting: Counting,
-    mut queue: UnboundedReceiver<Job>,
+    mut queue: UnboundedReceiver<Task>,
 ) {
     let known = PrefixCache::new(options.prefix_cache_bytes, decoder.kv_bytes_per_position());
     let mut scheduler = Scheduler {
@@ -58,16 +58,19 @@ struct Scheduler<'a, B: Backend> {
 impl<'a, B: Backend> Scheduler<'a, B> {
     /// Takes requests from the queue while there is room; waits for one if nothing runs. False
     /// if there is nothing left to do.
-    fn admit(&mut self, queue: &mut UnboundedReceiver<Job>) -> bool {
+    fn admit(&mut self, queue: &mut UnboundedReceiver<Task>) -> bool {
         let mut requests: usize = self.running.iter().map(|r| r.writers.len()).sum();
         while requests < self.options.max_batch.max(1) {
-            let job = if self.running.is_empty() {
+            let task = if self.running.is_empty() {
                 queue.blocking_recv().ok_or(TryRecvError::Disconnected)
             } else {
                 queue.try_recv()
             };
-            match job {
-                Ok(job) => {
+            match task {
+                Ok(Task::Score(job)) => {
+                    job.run(self.decoder, &mut self.known, self.options.prefill_chunk);
+                }
+                Ok(Task::Generate(job)) => {
                     let events = job.events.clone();
                     match self.begin(job) {
                         Ok(()) => requests += 1,

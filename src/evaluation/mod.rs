@@ -21,8 +21,8 @@ mod plot;
 mod random;
 mod rules;
 mod score;
-mod wilson;
 
+pub use crate::statistics::Share;
 pub use corpus::{PER_KIND, SEED, seeded};
 pub use document::{Class, Document, Half, Label, Planted, Stratum};
 pub use files::{PER_SOURCE, document as file};
@@ -31,7 +31,6 @@ pub use page::{Provenance, page};
 pub use plot::{curves, delays};
 pub use rules::{Alarm, Contender, SCALE, contenders};
 pub use score::{Tally, evaluate};
-pub use wilson::Share;
 
 use crate::loops::{Change, Settings, Watch};
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use super::document::{Class, Document, Half, Planted, Stratum};
 use super::score::{Tally, prose_and_code};
-use super::wilson::Share;
 use crate::loops::Shadow;
+use crate::statistics::Share;
 
 /// What the page says about how it was made.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::document::{Class, Document, Planted, Stratum};
 use super::rules::{Alarm, Contender};
-use super::wilson::Share;
+use crate::statistics::Share;
 
 /// What one contender did at one setting.
 #[derive(Clone, Debug, Default)]

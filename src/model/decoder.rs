@@ -42,8 +42,19 @@ pub struct Feed<'a, B: Backend> {
     pub sequence: &'a mut Sequence<B>,
     /// The tokens it is extended by, at least one.
     pub tokens: &'a [u32],
-    /// Whether the logits after the last of them are wanted.
-    pub logits: bool,
+    /// Whose logits are wanted.
+    pub logits: Wanted,
+}
+
+/// The tokens of a feed behind which logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// No token's: more of the text follows.
+    None,
+    /// The last one's, to go on from there.
+    Last,
+    /// Each one's, to judge what was written.
+    Each,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -157,8 +168,8 @@ impl<B: Backend> Decoder<B> {
         self.backend.for_each(tasks, task);
     }
 
-    /// Extends every sequence of a batch by its tokens. Returns the logits after the last token
-    /// of each sequence that wants them, `[sequences, vocabulary]`, in order.
+    /// Extends every sequence of a batch by its tokens. Returns the logits after the
+    /// tokens that want them, `[tokens, vocabulary]`, in order.
     ///
     /// A sequence gets the same bits whatever else is in the batch, and however its tokens are
     /// cut into calls.
@@ -171,10 +182,13 @@ impl<B: Backend> Decoder<B> {
         let mut wanted = Vec::new();
         for feed in batch.iter() {
             let start = feed.sequence.position;
+            let first = tokens.len();
             tokens.extend_from_slice(feed.tokens);
             positions.extend(start..start + feed.tokens.len());
-            if let Some(last) = tokens.len().checked_sub(1).filter(|_| feed.logits) {
-                wanted.push(last);
+            match feed.logits {
+                Wanted::None => {}
+                Wanted::Last => wanted.extend(tokens.len().checked_sub(1)),
+                Wanted::Each => wanted.extend(first..tokens.len()),
             }
         }
         if let Some(limit) = self.spec.position_limit

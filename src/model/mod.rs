@@ -22,7 +22,7 @@ mod quantization;
 pub use builtin::names as builtin_names;
 pub use checkpoint::Checkpoint;
 pub use config::{Config, eos_token_ids};
-pub use decoder::{Decoder, Feed, Sequence};
+pub use decoder::{Decoder, Feed, Sequence, Wanted};
 pub use error::ModelError;
 pub use files::{ModelFiles, ModelRef};
 pub use hub::{HubName, HubProgress, HubSettings, HubSnapshot, fetch};

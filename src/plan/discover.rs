@@ -7,9 +7,11 @@ use super::PlanError;
 /// Folders below this depth are not searched: nobody keeps scenarios there.
 const MAX_DEPTH: usize = 8;
 
+/// Folders that hold other files: data, checkpoint scripts, and sweeps with their prompts.
+const NO_SCENARIOS: [&str; 3] = ["fixtures", "checkpoints", "sweeps"];
+
 /// The scenario files among `paths`: files as they are, and `*.yaml` and `*.yml` below folders,
-/// sorted. Folders named `fixtures` hold data and folders named `checkpoints` hold checkpoint
-/// scripts, not scenarios.
+/// sorted, but for those that hold other files.
 ///
 /// # Errors
 /// If a path does not exist, or holds no scenario.
@@ -47,7 +49,7 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Res
         if path.is_dir() {
             let is_data = path
                 .file_name()
-                .is_some_and(|name| name == "fixtures" || name == "checkpoints");
+                .is_some_and(|name| NO_SCENARIOS.iter().any(|other| name == *other));
             if !is_data && depth < MAX_DEPTH {
                 search(&path, depth + 1, found)?;
             }

@@ -14,6 +14,7 @@ mod numbers;
 mod page;
 mod plot;
 mod settings;
+pub mod sweep;
 mod timing;
 mod turns;
 
@@ -25,11 +26,12 @@ use serde::Serialize;
 use crate::record::Record;
 
 /// The templates: `base.html` is the frame that every kind of report extends.
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("base.html", include_str!("templates/base.html")),
     ("report.html", include_str!("templates/report.html")),
     ("case.html", include_str!("templates/case.html")),
     ("parts.html", include_str!("templates/parts.html")),
+    ("sweep.html", include_str!("templates/sweep.html")),
     ("report.css", include_str!("templates/report.css")),
 ];
 

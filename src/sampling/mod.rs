@@ -12,11 +12,13 @@
 //!
 //! This module does not know models, text or requests.
 
+mod distortion;
 mod filters;
 mod numerics;
 mod penalties;
 mod rng;
 
+pub use distortion::{Distortion, TeacherForced};
 pub use filters::{min_p, top_k, top_p, xtc};
 pub use penalties::Penalties;
 pub use rng::Rng;
@@ -37,6 +39,22 @@ pub struct Sequence<'a> {
     pub newline: &'a [u32],
 }
 
+/// The penalties on the answer to `sequence`, and the tokens that their windows are cut from
+/// before its first one.
+fn at_start(params: &SamplingParams, sequence: &Sequence<'_>) -> (Penalties, Vec<u32>) {
+    let profile = params.semantics.profile();
+    let window = match params.seed {
+        Some(_) => profile.seeded_window,
+        None => profile.window,
+    };
+    let never_penalised = match profile.end_of_sequence {
+        EndOfSequence::Exempt => sequence.eos,
+        EndOfSequence::Penalised => &[],
+    };
+    let history = window.of_prompt(sequence.prompt, sequence.cached);
+    (Penalties::new(params, never_penalised), history.to_vec())
+}
+
 /// Chooses the tokens of one sequence.
 #[derive(Debug)]
 pub struct Sampler {
@@ -52,20 +70,12 @@ impl Sampler {
     /// A sampler at the start of the answer to `sequence`.
     #[must_use]
     pub fn new(params: &SamplingParams, sequence: &Sequence<'_>) -> Self {
-        let profile = params.semantics.profile();
-        let window = match params.seed {
-            Some(_) => profile.seeded_window,
-            None => profile.window,
-        };
-        let never_penalised = match profile.end_of_sequence {
-            EndOfSequence::Exempt => sequence.eos,
-            EndOfSequence::Penalised => &[],
-        };
+        let (penalties, history) = at_start(params, sequence);
         Self {
-            penalties: Penalties::new(params, never_penalised),
-            rng: Rng::seeded(params.seed.unwrap_or(0), profile),
+            penalties,
+            rng: Rng::seeded(params.seed.unwrap_or(0), params.semantics.profile()),
             params: params.clone(),
-            history: window.of_prompt(sequence.prompt, sequence.cached).to_vec(),
+            history,
             xtc_exempt: [sequence.newline, sequence.eos].concat(),
         }
     }

@@ -10,6 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("loops", &[]),
     ("yaml", &[]),
     ("simd", &[]),
+    ("statistics", &[]),
     ("metrics", &["generation"]),
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
@@ -19,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("backend", &["simd"]),
     ("scripted", &["yaml"]),
     // Text and rules only: what collects generations or reads files for it is above.
-    ("evaluation", &["loops"]),
+    ("evaluation", &["loops", "statistics"]),
     ("snapshot", &["generation"]),
     ("model", &["backend", "scripted", "yaml"]),
     ("assertion", &["generation", "loops", "metrics", "snapshot"]),
@@ -48,8 +49,29 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("record", &["generation", "loops", "assertion"]),
     (
+        "sweep",
+        &[
+            "generation",
+            "loops",
+            "yaml",
+            "statistics",
+            "sampling",
+            "scenario",
+            "plan",
+            "record",
+        ],
+    ),
+    (
         "report",
-        &["generation", "loops", "metrics", "assertion", "record"],
+        &[
+            "generation",
+            "loops",
+            "metrics",
+            "assertion",
+            "statistics",
+            "record",
+            "sweep",
+        ],
     ),
     (
         "runner",
@@ -71,6 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "generation",
     "loops",
+    "statistics",
     "evaluation",
     "metrics",
     "sampling",

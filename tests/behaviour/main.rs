@@ -32,6 +32,8 @@ mod serve_cure;
 mod serve_hostile;
 mod serve_together;
 mod served;
+mod statistics;
 mod support;
+mod sweep;
 mod targets;
 mod templates;

@@ -1,0 +1,342 @@
+//! Draws samples as small as those of a sweep from worlds whose truth is known, and counts how
+//! often intervals cover it and tests are wrong.
+//!
+//! The benchmark runs it with many rounds and prints a table; a behaviour test runs it with few
+//! and holds the figures against what is promised.
+
+use loopwatch::statistics::{
+    Clusters, Observation, PairedCounts, Share, clopper_pearson, holm, kaplan_meier, paired,
+    survival, trend, wilson,
+};
+
+/// One figure of the table.
+pub(crate) struct Measured {
+    /// What was done, in one line.
+    pub(crate) what: &'static str,
+    /// What is promised, in words.
+    pub(crate) promised: &'static str,
+    /// Between what a test accepts the figure.
+    pub(crate) accepted: (f64, f64),
+    /// How often it was so.
+    pub(crate) share: f64,
+    /// The standard error of that.
+    pub(crate) error: f64,
+}
+
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        (mixed >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn hit(&mut self, rate: f64) -> bool {
+        self.uniform() < rate
+    }
+
+    fn share(&mut self, rate: f64, of: usize) -> Share {
+        let hits = (0..of).filter(|_| self.hit(rate)).count();
+        Share { hits, of }
+    }
+
+    /// Two sorts of prompts: a third loops in three of five runs, the others never. One in five
+    /// runs loops.
+    fn prompt_rate(&mut self) -> f64 {
+        if self.hit(1.0 / 3.0) { 0.6 } else { 0.0 }
+    }
+
+    /// An exponential time with mean 1.
+    fn time(&mut self) -> f64 {
+        -(1.0 - self.uniform()).ln()
+    }
+}
+
+const PROMPTS: usize = 24;
+const RUNS: usize = 4;
+
+/// What a round is asked: whether it came out so.
+type Round = fn(&mut Random) -> bool;
+
+/// Every figure, over so many rounds each.
+pub(crate) fn all(rounds: usize) -> Vec<Measured> {
+    let figures: [(&str, &str, (f64, f64), Round); 18] = [
+        (
+            "Wilson, 20 runs, rate 5 %: covers",
+            "95 %; exactly 92.5 % here",
+            (0.905, 0.945),
+            |r| covers(wilson_of(r.share(0.05, 20)), 0.05),
+        ),
+        (
+            "Wilson, 100 runs, rate 5 %: covers",
+            "95 %",
+            (0.94, 0.98),
+            |r| covers(wilson_of(r.share(0.05, 100)), 0.05),
+        ),
+        (
+            "Clopper-Pearson, 20 runs, rate 5 %: covers",
+            "at least 95 %",
+            (0.95, 1.0),
+            |r| {
+                let interval = clopper_pearson(r.share(0.05, 20), 0.95);
+                covers((interval.low, interval.high), 0.05)
+            },
+        ),
+        (
+            "Wilson over 24 unlike prompts × 4 runs as if independent: covers",
+            "95 %, and does not",
+            (0.0, 0.9),
+            |r| covers(wilson_of(prompts(r).total()), 0.2),
+        ),
+        (
+            "Wilson over their effective number: covers",
+            "95 %",
+            (0.93, 0.98),
+            |r| {
+                let interval = prompts(r).interval(0.0, 0.95);
+                covers((interval.low, interval.high), 0.2)
+            },
+        ),
+        (
+            "Trend, 6 levels × 96 runs of unlike prompts, no trend: finds one",
+            "at most 5 %",
+            (0.02, 0.06),
+            |r| finds(&blocks(r, [0.6; 6]), false),
+        ),
+        (
+            "Trend, 6 levels × 30 independent runs, no trend: finds a fall",
+            "at most 5 %",
+            (0.02, 0.06),
+            |r| finds(&[levels(r, [0.2; 6], 30)], true),
+        ),
+        (
+            "Trend, 6 levels × 30 runs, 30 % falls to 2 %: finds the fall",
+            "power",
+            (0.95, 1.0),
+            |r| finds(&[levels(r, FALLS, 30)], true),
+        ),
+        (
+            "Best of 5 comparisons with Holm, the same runs: finds a fall",
+            "power; less than the trend's",
+            (0.4, 0.9),
+            |r| {
+                let counts = levels(r, FALLS, 30);
+                let p: Vec<f64> = counts[1..]
+                    .iter()
+                    .map(|level| two_groups(counts[0], *level))
+                    .collect();
+                holm(&p).iter().any(|p| *p < 0.05)
+            },
+        ),
+        (
+            "Prompt as the unit, 24 unlike prompts × 4 runs, no difference: finds one",
+            "at most 5 %",
+            (0.0, 0.06),
+            |r| paired::by_cluster(&nets(r)).two_sided < 0.05,
+        ),
+        (
+            "McNemar on the same pairs as if independent: finds one",
+            "5 %, and does not",
+            (0.1, 1.0),
+            |r| {
+                let nets = nets(r);
+                let sum = |sign: i64| -> usize {
+                    nets.iter()
+                        .map(|net| usize::try_from((net * sign).max(0)).unwrap_or(0))
+                        .sum()
+                };
+                paired::mcnemar(sum(1), sum(-1)).two_sided < 0.05
+            },
+        ),
+        (
+            "Holm, 15 comparisons, no difference: finds any",
+            "at most 5 %",
+            (0.0, 0.06),
+            |r| {
+                let p: Vec<f64> = (0..15)
+                    .map(|_| paired::by_cluster(&coins(r, 40)).two_sided)
+                    .collect();
+                holm(&p).iter().any(|p| *p < 0.05)
+            },
+        ),
+        (
+            "Survival, 50 watched, a third cut off: covers at the median",
+            "95 %",
+            (0.93, 0.975),
+            |r| {
+                let curve = kaplan_meier(&watched(r, 50), 0.95);
+                let (_, interval) = survival::at(&curve, MEDIAN);
+                covers((interval.low, interval.high), 0.5)
+            },
+        ),
+        (
+            "Survival, 50 watched: the share is above the truth",
+            "half of the time",
+            (0.45, 0.55),
+            |r| {
+                let (share, _) = survival::at(&kaplan_meier(&watched(r, 50), 0.95), MEDIAN);
+                share > 0.5 || (share == 0.5 && r.hit(0.5))
+            },
+        ),
+        (
+            "Non-inferiority, margin 10 %, 96 pairs, truth 10 % worse: says not worse",
+            "at most 5 %",
+            (0.02, 0.065),
+            |r| pairs(r, 96, 0.05, 0.15).non_inferior(0.1, 0.05),
+        ),
+        (
+            "Non-inferiority, margin 10 %, 96 pairs, no difference: says not worse",
+            "power",
+            (0.6, 1.0),
+            |r| pairs(r, 96, 0.05, 0.05).non_inferior(0.1, 0.05),
+        ),
+        (
+            "Non-inferiority over 24 prompts × 4 alike pairs, truth 10 % worse: says not worse",
+            "at most 5 %",
+            (0.0, 0.08),
+            |r| clustered_pairs(r).non_inferior(0.1, 0.05),
+        ),
+        (
+            "Recommendation, 5 penalties × 3 windows, 120 runs, all truly at the target: takes one",
+            "at most 3 × 2.5 %",
+            (0.0, 0.085),
+            |r| {
+                // Nothing in common between settings: the worst case.
+                (0..3).any(|_| wilson_of(r.share(0.1, 120)).1 < 0.1)
+            },
+        ),
+    ];
+    let measure = |(at, (what, promised, accepted, round)): (usize, (_, _, _, Round))| {
+        let mut random = Random(1 + at as u64);
+        let hits = (0..rounds).filter(|_| round(&mut random)).count();
+        let share = hits as f64 / rounds as f64;
+        Measured {
+            what,
+            promised,
+            accepted,
+            share,
+            error: (share * (1.0 - share) / rounds as f64).sqrt(),
+        }
+    };
+    figures.into_iter().enumerate().map(measure).collect()
+}
+
+const FALLS: [f64; 6] = [0.3, 0.244, 0.188, 0.132, 0.076, 0.02];
+
+fn wilson_of(share: Share) -> (f64, f64) {
+    let interval = wilson(share.hits as f64, share.of as f64, 0.95);
+    (interval.low, interval.high)
+}
+
+fn covers((low, high): (f64, f64), truth: f64) -> bool {
+    low <= truth && truth <= high
+}
+
+/// Runs of unlike prompts.
+fn prompts(random: &mut Random) -> Clusters {
+    let one = |_| {
+        let rate = random.prompt_rate();
+        random.share(rate, RUNS)
+    };
+    Clusters::new((0..PROMPTS).map(one).collect::<Vec<_>>())
+}
+
+fn levels(random: &mut Random, rates: [f64; 6], runs: usize) -> Vec<Share> {
+    rates.iter().map(|rate| random.share(*rate, runs)).collect()
+}
+
+/// One stratum for each run of each prompt, with one trial at each level; `rates` are those of
+/// the prompts that loop at all.
+fn blocks(random: &mut Random, rates: [f64; 6]) -> Vec<Vec<Share>> {
+    let mut blocks = Vec::new();
+    for _ in 0..PROMPTS {
+        let loops = random.prompt_rate() > 0.0;
+        for _ in 0..RUNS {
+            let trial = |rate: &f64| Share {
+                hits: usize::from(loops && random.hit(*rate)),
+                of: 1,
+            };
+            blocks.push(rates.iter().map(trial).collect());
+        }
+    }
+    blocks
+}
+
+fn finds(strata: &[Vec<Share>], falls: bool) -> bool {
+    trend(strata).is_some_and(|found| match falls {
+        true => found.falls < 0.05,
+        false => 2.0 * found.falls.min(found.rises) < 0.05,
+    })
+}
+
+/// The chance of so strong a fall between two groups: the trend test of two levels is Fisher's.
+fn two_groups(before: Share, after: Share) -> f64 {
+    trend(&[vec![before, after]]).map_or(1.0, |found| found.falls)
+}
+
+/// Falls minus rises of prompts that react to a setting in either direction, all runs alike.
+fn nets(random: &mut Random) -> Vec<i64> {
+    let net = |_| {
+        let sign = if random.hit(0.5) { 1 } else { -1 };
+        let reacting = (0..RUNS).filter(|_| random.hit(0.6)).count() as i64;
+        if random.hit(0.5) { sign * reacting } else { 0 }
+    };
+    (0..PROMPTS).map(net).collect()
+}
+
+fn coins(random: &mut Random, pairs: usize) -> Vec<i64> {
+    let coin = |_| match random.uniform() {
+        u if u < 0.2 => 1,
+        u if u < 0.4 => -1,
+        _ => 0,
+    };
+    (0..pairs).map(coin).collect()
+}
+
+/// Times in thousandths; the median of an exponential one is `1000 · ln 2`.
+const MEDIAN: usize = 693;
+
+fn watched(random: &mut Random, many: usize) -> Vec<Observation> {
+    let one = |_| {
+        let (event, cut) = (random.time(), 2.0 * random.time());
+        Observation {
+            time: (event.min(cut) * 1e3).ceil() as usize,
+            event: event <= cut,
+        }
+    };
+    (0..many).map(one).collect()
+}
+
+fn pairs(random: &mut Random, many: usize, only_new: f64, only_old: f64) -> PairedCounts {
+    let mut counts = PairedCounts::default();
+    for _ in 0..many {
+        let drawn = random.uniform();
+        counts.pairs += 1.0;
+        if drawn < only_new {
+            counts.only_new += 1.0;
+        } else if drawn < only_new + only_old {
+            counts.only_old += 1.0;
+        }
+    }
+    counts
+}
+
+/// A prompt that reacts does so in most of its runs: a sixth gets better, a third worse, each in
+/// three of five runs; on the whole 10 % worse.
+fn clustered_pairs(random: &mut Random) -> PairedCounts {
+    let one = |_| {
+        let sort = random.uniform();
+        let reacting = (0..RUNS).filter(|_| random.hit(0.6)).count();
+        match sort {
+            s if s < 1.0 / 6.0 => (RUNS, reacting, 0),
+            s if s < 0.5 => (RUNS, 0, reacting),
+            _ => (RUNS, 0, 0),
+        }
+    };
+    PairedCounts::of_clusters(&(0..PROMPTS).map(one).collect::<Vec<_>>())
+}

@@ -1,0 +1,79 @@
+//! One row for each setting, as text.
+
+use serde::Serialize;
+
+use super::words::{chance, percent};
+use crate::sweep::{Analysis, TreatmentOutcome};
+
+/// The heads of the columns.
+pub const HEAD: [&str; 9] = [
+    "setting",
+    "loops",
+    "95 % interval",
+    "cured/caused",
+    "tokens",
+    "wasted",
+    "good",
+    "flips",
+    "KL",
+];
+
+/// One setting, a cell for each column of [`HEAD`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The cells.
+    pub cells: [String; 9],
+    /// Whether the verdict is about it.
+    pub taken: bool,
+}
+
+/// The rows of an analysis, from the weakest setting to the strongest.
+#[must_use]
+pub fn rows(analysis: &Analysis) -> Vec<Row> {
+    let subject = super::words::subject(analysis).map(|outcome| outcome.label.as_str());
+    let row = |outcome: &TreatmentOutcome| Row {
+        cells: cells(outcome),
+        taken: subject == Some(outcome.label.as_str()),
+    };
+    analysis.settings.iter().map(row).collect()
+}
+
+fn cells(outcome: &TreatmentOutcome) -> [String; 9] {
+    let missing = || "–".to_owned();
+    let loops = outcome.loops;
+    let compared = outcome.comparison.map(|found| {
+        let star = if found.adjusted_p < 0.05 {
+            format!(" ({})", chance(found.adjusted_p))
+        } else {
+            String::new()
+        };
+        format!("{}/{}{star}", found.cured, found.caused)
+    });
+    let mean = outcome.tokens as f64 / loops.share.of.max(1) as f64;
+    let wasted = outcome.wasted_tokens as f64 / outcome.tokens.max(1) as f64;
+    let flips = outcome.distortion.map(|found| percent(found.flips.value()));
+    [
+        outcome.label.clone(),
+        format!(
+            "{}/{} {}",
+            loops.share.hits,
+            loops.share.of,
+            percent(loops.share.value())
+        ),
+        format!(
+            "{}–{}",
+            percent(loops.interval.low),
+            percent(loops.interval.high)
+        ),
+        compared.unwrap_or_else(missing),
+        format!("{mean:.0}"),
+        percent(wasted),
+        outcome
+            .good
+            .map_or_else(missing, |good| percent(good.share.value())),
+        flips.unwrap_or_else(missing),
+        outcome
+            .distortion
+            .map_or_else(missing, |found| format!("{:.4}", found.mean_kl)),
+    ]
+}

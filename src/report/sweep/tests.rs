@@ -1,0 +1,191 @@
+//! The words, the table, the drawings and the page of an invented sweep.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::report::fixture;
+use crate::statistics::{Interval, Observation, Share, kaplan_meier, wilson};
+use crate::sweep::{
+    DistortionSummary, Rate, Recommendation, RunMark, Treatment, TreatmentOutcome, Verdict,
+};
+
+fn setting(level: f64, window: Option<usize>, hits: usize) -> TreatmentOutcome {
+    let share = Share { hits, of: 60 };
+    let looped = |at: usize| at < hits;
+    let observations: Vec<Observation> = (0..60)
+        .map(|at| Observation {
+            time: 20 + at,
+            event: looped(at),
+        })
+        .collect();
+    let run = |at: usize| RunMark {
+        prompt: at,
+        tokens: if looped(at) { 300 } else { 90 },
+        loop_at: looped(at).then_some((20 + at, 9)),
+        ended: !looped(at),
+    };
+    TreatmentOutcome {
+        treatment: Some(Treatment { level, window }),
+        label: match window {
+            None => "1 (off)".to_owned(),
+            Some(window) => format!("{level}; {window}"),
+        },
+        loops: Rate {
+            share,
+            interval: wilson(hits as f64, 60.0, 0.95),
+            effective_runs: 60.0,
+        },
+        by_condition: Vec::new(),
+        kinds: BTreeMap::from([("one token".to_owned(), hits)]),
+        survival: kaplan_meier(&observations, 0.95),
+        tokens: 9_000,
+        wasted_tokens: 10 * hits,
+        ended: share,
+        good: None,
+        distortion: Some(DistortionSummary {
+            texts: 30,
+            flips: Share {
+                hits: (100.0 * (level - 1.0)) as usize,
+                of: 2_000,
+            },
+            flips_interval: Interval {
+                low: 0.0,
+                high: level - 0.9,
+            },
+            mean_kl: level - 1.0,
+            p99_kl: level,
+            mean_total_variation: 0.0,
+            mean_eos_gain: 0.0,
+        }),
+        comparison: None,
+        quality: None,
+        runs: (0..60).map(run).collect(),
+    }
+}
+
+fn analysis(verdict: Verdict) -> Analysis {
+    Analysis {
+        format: 1,
+        description: "Which <penalty>?".to_owned(),
+        scale: Some((
+            "repetition_penalty".to_owned(),
+            Some("repetition_context_size".to_owned()),
+        )),
+        prompts: (0..60).map(|at| format!("prompts/p{at}")).collect(),
+        conditions: vec![String::new()],
+        focus: None,
+        runs: 300,
+        missing: 0,
+        settings: vec![
+            setting(1.0, None, 24),
+            setting(1.1, Some(20), 9),
+            setting(1.1, Some(64), 1),
+            setting(1.2, Some(20), 2),
+            setting(1.2, Some(64), 0),
+        ],
+        correlation: 0.0,
+        trends: Vec::new(),
+        power: Some(0.6),
+        recommendation: Recommendation {
+            verdict,
+            target_rate: 0.1,
+            margin: 0.1,
+        },
+        advice: Vec::new(),
+    }
+}
+
+fn taken() -> Analysis {
+    let setting = Treatment {
+        level: 1.1,
+        window: Some(64),
+    };
+    analysis(Verdict::Take { setting })
+}
+
+#[test]
+fn every_verdict_has_its_words() {
+    let candidate = Treatment {
+        level: 1.2,
+        window: Some(64),
+    };
+    let headlines = [
+        taken(),
+        analysis(Verdict::NotNeeded),
+        analysis(Verdict::Inconclusive {
+            candidate,
+            more_prompts: Some(14),
+        }),
+        analysis(Verdict::CostsQuality { setting: candidate }),
+        analysis(Verdict::NotFound),
+        analysis(Verdict::NotAsked),
+    ]
+    .map(|analysis| words(&analysis).headline);
+    insta::assert_snapshot!(headlines.join("\n"), @r"
+    Take repetition_penalty 1.1 with repetition_context_size 64: the smallest setting whose loop rate is below 10 % with 95 % confidence
+    No penalty is needed: without one the loop rate is below 10 % with 95 % confidence
+    Inconclusive: repetition_penalty 1.2 with repetition_context_size 64 may keep loops below 10 %; about 14 more prompts are needed to say so
+    No setting to take: repetition_penalty 1.2 with repetition_context_size 64 brings loops below 10 %, but it is not shown that answers stay as good
+    No setting that was tried brings the loop rate below 10 %
+    No recommendation: no penalty was swept, or nothing ran
+    ");
+    let limits = words(&taken()).limits.join("\n");
+    assert!(
+        limits.contains("with a chance of 60 %; that is little"),
+        "{limits}"
+    );
+}
+
+#[test]
+fn every_drawing_names_n_and_its_interval_and_has_no_colour_of_its_own() {
+    let drawings = drawings(&taken());
+    let names: Vec<&str> = drawings.iter().map(|drawing| drawing.name).collect();
+    assert_eq!(
+        names,
+        ["loop-rate", "heat-map", "pareto", "survival", "onsets"]
+    );
+    for drawing in &drawings {
+        let inline = drawing.inline();
+        assert!(!inline.contains('#'), "a colour stayed in {}", drawing.name);
+        assert!(inline.starts_with("<svg") && inline.trim_end().ends_with("</svg>"));
+        let file = drawing.file();
+        assert!(file.contains("prefers-color-scheme: dark") && file.contains("xmlns="));
+    }
+    for drawing in drawings.iter().filter(|drawing| drawing.name != "onsets") {
+        assert!(drawing.caption.contains("60 runs") || drawing.caption.contains("n = "));
+        assert!(
+            drawing.caption.contains("95 % interval"),
+            "{}",
+            drawing.caption
+        );
+    }
+}
+
+#[test]
+fn the_map_shows_no_penalty_in_every_window() {
+    let map = super::heat_map::draw(&taken())
+        .expect("two windows")
+        .inline();
+    assert_eq!(map.matches("\n40 %\n").count(), 2, "{map}");
+    assert_eq!(map.matches("\n15 %\n").count(), 1);
+}
+
+#[test]
+fn the_page_holds_everything_and_asks_nothing_of_the_network() {
+    let provenance = fixture::record().provenance;
+    let page = html(&taken(), &provenance);
+    for forbidden in [
+        "http:", "https:", "src=", "url(", "@import", "<link", "<script",
+    ] {
+        assert!(!page.contains(forbidden), "the page contains {forbidden}");
+    }
+    assert_eq!(page.matches("<svg").count(), 5);
+    assert!(page.contains("Which &lt;penalty&gt;?"));
+    assert!(page.len() < 400_000, "{} bytes", page.len());
+    let text = markdown(&taken(), &provenance);
+    assert!(text.starts_with("# Take repetition_penalty 1.1"));
+    assert!(
+        text.contains("| **1.1; 64** |")
+            && text.contains("![Loop rate against penalty](loop-rate.svg)")
+    );
+}

@@ -1,0 +1,289 @@
+//! All outcomes of a sweep together: rates, tests, and one recommendation.
+//!
+//! It puts the neighbours to work in their order, and holds what a report needs.
+
+use serde::{Deserialize, Serialize};
+
+use super::advice::AdviceFound;
+use super::comparison::{Comparison, QualityChange, TrendFound};
+use super::design::{Design, Treatment};
+use super::distortion::DistortionSummary;
+use super::outcome::Outcome;
+use super::recommendation::{Recommendation, strength};
+use super::treatment::{Block, Runs, TreatmentOutcome, by_prompt};
+use crate::statistics::{holm, planning};
+
+/// The version of the analysis as JSON.
+const FORMAT: u32 = 1;
+
+/// What was asked of the sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// One line.
+    pub description: String,
+    /// The loop rate that the upper bound must stay below.
+    pub target_rate: f64,
+    /// How many answers may be lost.
+    pub margin: f64,
+}
+
+/// Everything that a sweep showed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Analysis {
+    /// Version of this format.
+    pub format: u32,
+    /// What was asked, one line.
+    pub description: String,
+    /// The penalty that was swept, and its window if that was.
+    pub scale: Option<(String, Option<String>)>,
+    /// The prompts by their numbers.
+    pub prompts: Vec<String>,
+    /// Conditions under which each setting was tried, such as `temperature 0.7`.
+    pub conditions: Vec<String>,
+    /// The one that loops most without a penalty, for which rates and curves are shown; `None` if
+    /// there is only one.
+    pub focus: Option<String>,
+    /// Runs with an outcome.
+    pub runs: usize,
+    /// Runs that were planned and have none, because they failed or were not reached.
+    pub missing: usize,
+    /// Every setting, from the weakest to the strongest.
+    pub settings: Vec<TreatmentOutcome>,
+    /// How alike runs of one prompt are taken to be where no run looped.
+    pub correlation: f64,
+    /// The trend test for each window.
+    pub trends: Vec<TrendFound>,
+    /// The chance that this design finds a steady fall from the rate without a penalty to the
+    /// target.
+    pub power: Option<f64>,
+    /// What to take.
+    pub recommendation: Recommendation,
+    /// How the usual advice fares.
+    pub advice: Vec<AdviceFound>,
+}
+
+/// One setting and its runs.
+type Group<'a> = (Option<Treatment>, String, Runs<'a>);
+
+/// Analyses a sweep. `outcomes` has an entry for each run of the design, and `distortion` one for
+/// each point, where it was measured.
+#[must_use]
+pub fn analyse(
+    design: &Design,
+    outcomes: &[Option<Outcome>],
+    distortion: &[Option<DistortionSummary>],
+    asked: &Asked,
+) -> Analysis {
+    let mut conditions: Vec<String> = Vec::new();
+    for (point, _) in &design.points {
+        if design.scale.is_some() && !conditions.contains(&point.condition) {
+            conditions.push(point.condition.clone());
+        }
+    }
+    let groups = groups(design, outcomes, &conditions);
+    let correlation = correlation(&groups);
+    let focus = focus(&groups, conditions.len());
+    let shown: &[String] = if conditions.len() > 1 {
+        &conditions
+    } else {
+        &[]
+    };
+    let mut settings: Vec<TreatmentOutcome> = groups
+        .iter()
+        .map(|(treatment, label, runs)| {
+            TreatmentOutcome::of(*treatment, label.clone(), runs, shown, focus, correlation)
+        })
+        .collect();
+    for ((point, _), summary) in design.points.iter().zip(distortion) {
+        let of = |outcome: &&mut TreatmentOutcome| outcome.treatment == point.treatment;
+        if let Some(outcome) = settings.iter_mut().find(of) {
+            outcome.distortion = outcome.distortion.or(*summary);
+        }
+    }
+    compare(&mut settings, &groups, asked.margin);
+    let trends = trends(design, &groups);
+    let power = power(design, &settings, asked.target_rate);
+    let prompts = design.prompts.len();
+    let rates = (asked.target_rate, asked.margin);
+    let repetition = matches!(design.scale, Some(("repetition_penalty", _)));
+    Analysis {
+        format: FORMAT,
+        description: asked.description.clone(),
+        scale: (design.scale).map(|(field, window)| (field.to_owned(), window.map(str::to_owned))),
+        prompts: design.prompts.clone(),
+        focus: conditions
+            .get(focus)
+            .filter(|_| conditions.len() > 1)
+            .cloned(),
+        conditions,
+        runs: outcomes.iter().flatten().count(),
+        missing: outcomes.iter().filter(|outcome| outcome.is_none()).count(),
+        recommendation: Recommendation::of(&settings, prompts, rates.0, rates.1, design.off),
+        advice: match repetition {
+            true => AdviceFound::all(&settings, design.off),
+            false => Vec::new(),
+        },
+        settings,
+        correlation,
+        trends,
+        power,
+    }
+}
+
+/// The runs of each setting, over all its conditions; without a scale, of each condition.
+fn groups<'a>(
+    design: &Design,
+    outcomes: &'a [Option<Outcome>],
+    conditions: &[String],
+) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for (point, trials) in &design.points {
+        let label = match point.treatment {
+            Some(treatment) => label(treatment, design.off),
+            None => point.condition.clone(),
+        };
+        let index = match groups.iter().position(|(_, other, _)| *other == label) {
+            Some(index) => index,
+            None => {
+                groups.push((point.treatment, label, Runs::new()));
+                groups.len() - 1
+            }
+        };
+        let condition = conditions.iter().position(|name| *name == point.condition);
+        for trial in trials {
+            let block = Block {
+                prompt: trial.prompt,
+                condition: condition.unwrap_or(0),
+                seed: trial.seed,
+            };
+            if let Some(Some(outcome)) = outcomes.get(trial.run) {
+                groups[index].2.insert(block, outcome);
+            }
+        }
+    }
+    groups.sort_by(|(a, ..), (b, ..)| match (a, b) {
+        (Some(a), Some(b)) => {
+            let (a, b) = (strength(*a), strength(*b));
+            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+        }
+        _ => std::cmp::Ordering::Equal,
+    });
+    groups
+}
+
+fn label(treatment: Treatment, off: f64) -> String {
+    match treatment.window {
+        _ if treatment.level == off => format!("{off} (off)"),
+        None => treatment.level.to_string(),
+        Some(0) => format!("{}; all", treatment.level),
+        Some(window) => format!("{}; {window}", treatment.level),
+    }
+}
+
+/// The condition that loops most at the weakest setting; of equal ones the first.
+fn focus(groups: &[Group<'_>], conditions: usize) -> usize {
+    let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
+    let rate = |condition: usize| {
+        let runs = groups.first().map(|(.., runs)| {
+            by_prompt(
+                runs.iter()
+                    .filter(|(block, _)| block.condition == condition),
+                looped,
+            )
+        });
+        runs.map_or(0.0, |clusters| clusters.total().value())
+    };
+    (0..conditions)
+        .rev()
+        .max_by(|a, b| rate(*a).total_cmp(&rate(*b)))
+        .unwrap_or(0)
+}
+
+/// How alike runs of one prompt are, where it can be seen best: at the setting whose loop rate is
+/// nearest to a half. If it cannot be seen at all, runs of one prompt count as one.
+fn correlation(groups: &[Group<'_>]) -> f64 {
+    let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
+    let clusters = groups
+        .iter()
+        .map(|(.., runs)| by_prompt(runs.iter(), looped));
+    let known = clusters.filter_map(|clusters| {
+        let from_half = (clusters.total().value() - 0.5).abs();
+        Some((from_half, clusters.correlation()?))
+    });
+    known
+        .min_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map_or(1.0, |(_, correlation)| correlation)
+}
+
+/// Compares each setting with the weakest one, which is no penalty wherever that was tried.
+fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64) {
+    let Some(((Some(_), _, baseline), others)) = groups.split_first() else {
+        return;
+    };
+    for (outcome, (.., runs)) in settings.iter_mut().skip(1).zip(others) {
+        outcome.comparison = Comparison::of(baseline, runs);
+        outcome.quality = QualityChange::of(baseline, runs, margin);
+    }
+    let mut made: Vec<&mut Comparison> = settings
+        .iter_mut()
+        .filter_map(|outcome| outcome.comparison.as_mut())
+        .collect();
+    let raw: Vec<f64> = made.iter().map(|comparison| comparison.p).collect();
+    for (comparison, adjusted) in made.iter_mut().zip(holm(&raw)) {
+        comparison.adjusted_p = adjusted;
+    }
+}
+
+/// One trend for each window, from no penalty upwards.
+fn trends(design: &Design, groups: &[Group<'_>]) -> Vec<TrendFound> {
+    let mut windows: Vec<Option<usize>> = Vec::new();
+    let treatments = || groups.iter().filter_map(|(treatment, ..)| *treatment);
+    for treatment in treatments().filter(|treatment| treatment.level != design.off) {
+        if !windows.contains(&treatment.window) {
+            windows.push(treatment.window);
+        }
+    }
+    windows.sort_unstable();
+    let mut trends: Vec<TrendFound> = windows
+        .into_iter()
+        .filter_map(|window| {
+            let levels = groups.iter().filter_map(|(treatment, _, runs)| {
+                let treatment = (*treatment)?;
+                let belongs = treatment.level == design.off || treatment.window == window;
+                belongs.then_some((treatment.level, runs))
+            });
+            TrendFound::of(window, &levels.collect::<Vec<_>>())
+        })
+        .collect();
+    let raw: Vec<f64> = trends.iter().map(|found| found.p).collect();
+    for (found, adjusted) in trends.iter_mut().zip(holm(&raw)) {
+        found.p = adjusted;
+    }
+    trends
+}
+
+/// The chance to find a steady fall from the rate of the weakest setting to the target, with as
+/// many independent runs as these are worth.
+fn power(design: &Design, settings: &[TreatmentOutcome], target: f64) -> Option<f64> {
+    design.scale?;
+    let baseline = settings.first()?;
+    let rate = baseline.loops.share.value();
+    let mut levels: Vec<f64> = settings
+        .iter()
+        .filter_map(|o| Some(o.treatment?.level))
+        .collect();
+    levels.dedup();
+    let steps = levels.len().checked_sub(1).filter(|steps| *steps > 0)? as f64;
+    if rate <= target {
+        return None;
+    }
+    let fall = |at: usize| rate + (target - rate) * at as f64 / steps;
+    let rates: Vec<f64> = (0..levels.len()).map(fall).collect();
+    let runs = baseline.loops.effective_runs.floor() as usize;
+    Some(planning::power_of_trend(
+        &rates,
+        runs,
+        super::comparison::ALPHA,
+    ))
+}

@@ -1,0 +1,34 @@
+//! Which penalty? A grid of sampling settings, tried on the same prompts, and what it showed.
+//!
+//! [`Definition`] is what a person asks for, in a file or on the command line; [`Design`] expands
+//! it into cases that a runner can run, no point twice. [`Outcome`] is what became of one run, and
+//! [`analyse`] makes of all outcomes the rates with their intervals, the tests, and one
+//! [`Recommendation`]. Everything behind the runs is arithmetic on their records.
+//!
+//! This module does not run anything, knows no engine, and draws nothing.
+
+mod advice;
+mod analysis;
+mod axis;
+mod comparison;
+mod definition;
+mod design;
+mod distortion;
+mod outcome;
+mod recommendation;
+mod treatment;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use advice::{Advice, AdviceFound};
+pub use analysis::{Analysis, Asked, analyse};
+pub use axis::{Axis, AxisError};
+pub use comparison::{Comparison, QualityChange, TrendFound};
+pub use definition::{Arrangement, Definition, DefinitionError, MARGIN, TARGET_RATE};
+pub use design::{Design, Point, Treatment, Trial};
+pub use distortion::{DistortionSummary, Distortions};
+pub use outcome::{Looped, Outcome};
+pub use recommendation::{Recommendation, Verdict};
+pub use treatment::{Rate, RunMark, TreatmentOutcome};

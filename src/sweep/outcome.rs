@@ -1,0 +1,162 @@
+//! What became of one run: whether and when it looped, how it ended, and what it was good for.
+//!
+//! It reads records. It does not know which setting a run had, or which other runs there are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::generation::{FinishReason, Transcript};
+use crate::loops::{LoopKind, Settings, Watch};
+use crate::record::CaseRecord;
+use crate::statistics::Observation;
+
+/// A loop, in tokens of the whole conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Looped {
+    /// The first token of the first copy.
+    pub onset: usize,
+    /// The length of the repeated block.
+    pub period: usize,
+    /// Tokens after the first copy that the repetition took.
+    pub wasted: usize,
+}
+
+/// What became of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// Generated tokens of all generations.
+    pub tokens: usize,
+    /// Whether the model ended the last of them by itself.
+    pub ended: bool,
+    /// The first confirmed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looped: Option<Looped>,
+    /// What else repeated at the end without being a confirmed loop: near-duplicates, counters
+    /// and the like, which penalties turn loops into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub displaced: Option<LoopKind>,
+    /// Whether every assertion but those on loops held; `None` if there are no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<bool>,
+}
+
+impl Outcome {
+    /// The outcome of a recorded case; `None` if its target could not answer.
+    #[must_use]
+    pub fn of(case: &CaseRecord) -> Option<Self> {
+        if case.run.error.is_some() {
+            return None;
+        }
+        let exchanges = &case.run.conversation.exchanges;
+        let (mut tokens, mut looped, mut displaced) = (0, None, None);
+        for exchange in exchanges {
+            let found = watch(&exchange.transcript);
+            if let Some((here, kind)) = found {
+                let shifted = Looped {
+                    onset: here.onset + tokens,
+                    ..here
+                };
+                match kind {
+                    None => {
+                        looped.get_or_insert(shifted);
+                    }
+                    Some(kind) => displaced = Some(kind),
+                }
+            }
+            tokens += exchange.transcript.output_tokens();
+        }
+        let checks = case.run.judgement.checks.iter();
+        let others: Vec<bool> = checks
+            .filter(|check| !check.kind.ends_with("loop"))
+            .map(|check| !check.failed())
+            .collect();
+        let last = exchanges.last().map(|last| last.transcript.finish_reason);
+        Some(Self {
+            tokens,
+            ended: !matches!(
+                last,
+                None | Some(FinishReason::Length | FinishReason::Cancelled)
+            ),
+            displaced: displaced.filter(|_| looped.is_none()),
+            looped,
+            good: (!others.is_empty()).then(|| others.iter().all(|held| *held)),
+        })
+    }
+
+    /// How long it was watched for a loop: until it began, the answer ended, or `max_tokens` cut
+    /// it off.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        match self.looped {
+            Some(looped) => Observation {
+                time: looped.onset,
+                event: true,
+            },
+            None => Observation {
+                time: self.tokens,
+                event: false,
+            },
+        }
+    }
+}
+
+/// The loop of one generation, or what nearly is one with its kind.
+fn watch(transcript: &Transcript) -> Option<(Looped, Option<LoopKind>)> {
+    let mut watch = if transcript.pieces.is_empty() {
+        let mut watch = Watch::new(Settings::default());
+        let mut from = 0;
+        for (token, end) in transcript.tokens.iter().zip(&transcript.text_ends) {
+            let text = transcript.text.get(from..*end).unwrap_or_default();
+            watch.push_token(token.id, text);
+            from = *end;
+        }
+        watch
+    } else {
+        let mut watch = Watch::new(Settings::for_text());
+        watch.push_text(&transcript.text, |_| {});
+        watch
+    };
+    watch.finish();
+    let verdict = watch.verdict()?;
+    let looped = Looped {
+        onset: verdict.onset,
+        period: verdict.period,
+        wasted: verdict.wasted_tokens,
+    };
+    if verdict.state.is_confirmed() {
+        return Some((looped, None));
+    }
+    verdict
+        .state
+        .is_running()
+        .then_some((looped, Some(verdict.kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_an_event_and_an_end_is_not() {
+        let outcome = Outcome {
+            tokens: 300,
+            ended: false,
+            looped: Some(Looped {
+                onset: 40,
+                period: 9,
+                wasted: 200,
+            }),
+            displaced: None,
+            good: None,
+        };
+        let seen = outcome.observation();
+        assert_eq!((seen.time, seen.event), (40, true));
+        let healthy = Outcome {
+            looped: None,
+            ..outcome
+        };
+        let seen = healthy.observation();
+        assert_eq!((seen.time, seen.event), (300, false));
+    }
+}

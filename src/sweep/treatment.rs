@@ -1,0 +1,215 @@
+//! One setting over all its runs: how often it looped, when, of what kind, and what it cost.
+//!
+//! It describes one setting. Comparing it with another is the neighbour `comparison`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::comparison::{Comparison, QualityChange};
+use super::design::Treatment;
+use super::distortion::DistortionSummary;
+use super::outcome::Outcome;
+use crate::statistics::{
+    CONFIDENCE, Clusters, Interval, Observation, Share, Survival, kaplan_meier,
+};
+
+/// What makes answers of two settings comparable: the same prompt under the same conditions with
+/// the same random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Block {
+    pub(super) prompt: usize,
+    pub(super) condition: usize,
+    pub(super) seed: Option<u64>,
+}
+
+/// The runs of one setting.
+pub(super) type Runs<'a> = BTreeMap<Block, &'a Outcome>;
+
+/// A rate over runs of several prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// The counts.
+    pub share: Share,
+    /// The 95 % interval, Wilson's over the effective number of runs.
+    pub interval: Interval,
+    /// How many runs of different prompts these are worth.
+    pub effective_runs: f64,
+}
+
+impl Rate {
+    /// The rate of what `hit` finds; runs for which it has no answer are left out.
+    pub(super) fn of<'a>(
+        runs: impl Iterator<Item = (&'a Block, &'a &'a Outcome)>,
+        correlation: f64,
+        hit: impl Fn(&Outcome) -> Option<bool>,
+    ) -> Self {
+        let clusters = by_prompt(runs, hit);
+        Self {
+            share: clusters.total(),
+            interval: clusters.interval(correlation, CONFIDENCE),
+            effective_runs: clusters.effective_trials(correlation, CONFIDENCE),
+        }
+    }
+}
+
+/// The counts for each prompt.
+pub(super) fn by_prompt<'a>(
+    runs: impl Iterator<Item = (&'a Block, &'a &'a Outcome)>,
+    hit: impl Fn(&Outcome) -> Option<bool>,
+) -> Clusters {
+    let mut counts: BTreeMap<usize, Share> = BTreeMap::new();
+    for (block, outcome) in runs {
+        if let Some(hit) = hit(outcome) {
+            counts.entry(block.prompt).or_default().count(hit);
+        }
+    }
+    Clusters::new(counts.into_values())
+}
+
+/// A run in the raster of onsets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunMark {
+    /// The number of the prompt.
+    pub prompt: usize,
+    /// Generated tokens.
+    pub tokens: usize,
+    /// Where the loop began, and its period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loop_at: Option<(usize, usize)>,
+    /// Whether the model ended by itself.
+    pub ended: bool,
+}
+
+/// One setting over all its runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreatmentOutcome {
+    /// The penalty and its window; `None` if the sweep has none.
+    pub treatment: Option<Treatment>,
+    /// How people call it, such as `1.05; 20`.
+    pub label: String,
+    /// Confirmed loops, as all that follows up to `good` under the condition that loops most
+    /// without a penalty.
+    pub loops: Rate,
+    /// Confirmed loops under each condition, if there are several.
+    pub by_condition: Vec<(String, Rate)>,
+    /// Loops and what nearly was one, by kind.
+    pub kinds: BTreeMap<String, usize>,
+    /// Shares of answers without a loop, by token.
+    pub survival: Vec<Survival>,
+    /// Tokens of all answers.
+    pub tokens: usize,
+    /// Of them, those that only repeated.
+    pub wasted_tokens: usize,
+    /// Answers that the model ended by itself.
+    pub ended: Share,
+    /// Answers of which every assertion but those on loops held, if there are such.
+    pub good: Option<Rate>,
+    /// What it does to healthy text, if that was measured.
+    pub distortion: Option<DistortionSummary>,
+    /// Loops compared with no penalty, under all conditions.
+    pub comparison: Option<Comparison>,
+    /// Good answers compared with no penalty, under all conditions.
+    pub quality: Option<QualityChange>,
+    /// Every run under the condition that loops most.
+    pub runs: Vec<RunMark>,
+}
+
+impl TreatmentOutcome {
+    /// The worst of its rates: a person decodes under one condition, and the setting has to hold
+    /// there.
+    #[must_use]
+    pub fn worst(&self) -> Rate {
+        let rates = self.by_condition.iter().map(|(_, rate)| *rate);
+        rates
+            .filter(|rate| rate.share.of > 0)
+            .fold(self.loops, |worst, rate| {
+                if rate.interval.high > worst.interval.high {
+                    rate
+                } else {
+                    worst
+                }
+            })
+    }
+
+    pub(super) fn of(
+        treatment: Option<Treatment>,
+        label: String,
+        all: &Runs<'_>,
+        conditions: &[String],
+        focus: usize,
+        correlation: f64,
+    ) -> Self {
+        let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
+        let of = |condition: usize| {
+            all.iter()
+                .filter(move |(block, _)| block.condition == condition)
+        };
+        let runs: &Runs<'_> = &of(focus)
+            .map(|(block, outcome)| (*block, *outcome))
+            .collect();
+        let observations: Vec<Observation> =
+            runs.values().map(|outcome| outcome.observation()).collect();
+        let condition = |(index, name): (usize, &String)| {
+            (name.clone(), Rate::of(of(index), correlation, looped))
+        };
+        let judged = runs.values().any(|outcome| outcome.good.is_some());
+        let mut ended = Share::default();
+        runs.values().for_each(|outcome| ended.count(outcome.ended));
+        let wasted = |outcome: &&Outcome| outcome.looped.map_or(0, |looped| looped.wasted);
+        Self {
+            treatment,
+            label,
+            loops: Rate::of(runs.iter(), correlation, looped),
+            by_condition: conditions.iter().enumerate().map(condition).collect(),
+            kinds: kinds(runs),
+            survival: kaplan_meier(&observations, CONFIDENCE),
+            tokens: runs.values().map(|outcome| outcome.tokens).sum(),
+            wasted_tokens: runs.values().map(wasted).sum(),
+            ended,
+            good: judged.then(|| Rate::of(runs.iter(), correlation, |outcome| outcome.good)),
+            distortion: None,
+            comparison: None,
+            quality: None,
+            runs: runs
+                .iter()
+                .map(|(block, outcome)| mark(*block, outcome))
+                .collect(),
+        }
+    }
+}
+
+fn mark(block: Block, outcome: &Outcome) -> RunMark {
+    RunMark {
+        prompt: block.prompt,
+        tokens: outcome.tokens,
+        loop_at: outcome.looped.map(|looped| (looped.onset, looped.period)),
+        ended: outcome.ended,
+    }
+}
+
+fn kinds(runs: &Runs<'_>) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for outcome in runs.values() {
+        let kind = match (outcome.looped, outcome.displaced) {
+            (Some(looped), _) => length(looped.period).to_owned(),
+            (None, Some(kind)) => format!("unconfirmed, {}", kind.name()),
+            (None, None) => continue,
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
+}
+
+/// The lengths of blocks that the detector's thresholds tell apart, by what they usually are.
+fn length(period: usize) -> &'static str {
+    match period {
+        0..=1 => "one token",
+        2..=24 => "phrase of 2 to 24 tokens",
+        25..=96 => "sentence of 25 to 96 tokens",
+        _ => "block of 97 tokens and more",
+    }
+}
