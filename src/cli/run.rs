@@ -1,20 +1,29 @@
 //! `loopwatch run`: the scenarios, their verdicts, the record and the report.
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::sync::{oneshot, watch};
 
 use super::backend::BackendFlags;
+use super::events::Events;
 use super::exit::{Exit, Explained};
+use super::outputs::Outputs;
 use super::progress::Progress;
+use super::resume::{self, Begun};
+use super::screen::Screen;
 use super::targets::Answering;
-use super::{paths, provenance, sampling, summary};
+use super::{paths, provenance, sampling, shard, summary};
 use crate::backend::Precision;
 use crate::endpoint::TargetWire;
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
-use crate::record::{Record, RecordWriter, Summary};
+use crate::record::{
+    CaseVerdict, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter, ShardProvenance,
+    Summary,
+};
 use crate::report;
 use crate::runner::{self, RunContext, Targets};
 use crate::scenario::Scenario;
@@ -57,19 +66,44 @@ pub(super) struct Run {
     /// List the selected cases and run nothing
     #[arg(long)]
     list: bool,
+    /// Begin no case after the first that does not pass; those that have begun are ended
+    #[arg(long)]
+    fail_fast: bool,
+    /// Begin no case after this time, such as 50m, and end with 5 if some are left and none failed
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_time: Option<Duration>,
+    /// Run one part of the cases: I/N, or 'auto' or auto/N to take the place that GitLab, CircleCI,
+    /// Buildkite, Kubernetes or Slurm gave this job
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+    /// Go on with an unfinished run of the same command: its folder, 'latest', or 'auto', which
+    /// starts a new one if there is none to go on with
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// Write a line of JSON for each event meanwhile; - is stdout, and people then read stderr
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    crate::yaml::duration(text).ok_or_else(|| "write it as 30s or 50m; at most a day".to_owned())
 }
 
 /// Conversations that go on together unless asked for otherwise: more gain little on a few cores.
 const JOBS: u16 = 16;
 
 const EXAMPLES: &str = "\
-Ends with 0 if all cases pass, 100 if one fails, 101 if a model cannot be loaded, 2 for a broken
-scenario, 4 if nothing is selected.
+Ends with 0 if all cases pass, 100 if one fails, 101 if a model cannot be loaded or a server not
+answer, 2 for a broken scenario, 4 if nothing is selected, 5 if some are left. docs/exit-codes.md
+has the rest, docs/ci.md shows how to use it in CI.
 
 Examples:
   loopwatch run
   loopwatch run scenarios/read-readme.yaml
   loopwatch run --filter tag:agent
+  loopwatch run --junit results.xml --shard auto --resume auto
   loopwatch run scenarios/read-readme.yaml --set sampling.repetition_penalty=1.0";
 
 impl Run {
@@ -89,11 +123,29 @@ impl Run {
             anstream::eprintln!("nothing to run: no case matches '{filter}'");
             return Ok(Exit::NothingSelected);
         }
+        let screen = match Events::is_stdout(self.events.as_ref()) {
+            true => Screen::Stderr,
+            false => Screen::Stdout,
+        };
+        let plan = self.plan(&mut cases, screen)?;
         if self.list {
             return summary::list(&cases).map(|()| Exit::Passed);
         }
         let options = self.backend.options()?;
-        let folder = paths::new_run_folder(&self.report)?;
+        self.outputs.prepare()?;
+        let mut events = Events::open(self.events.as_ref())?;
+        let begun = match &self.resume {
+            Some(wanted) => resume::find(wanted, &self.report, &plan)?,
+            None => None,
+        };
+        let folder = match &begun {
+            Some(begun) => begun.folder.clone(),
+            None => paths::new_run_folder(&self.report)?,
+        };
+        if let Some(begun) = &begun {
+            begun.leave_the_rest(&mut cases);
+            tell_resumed(begun, &cases, screen);
+        }
         let answering = Answering::prepare(&mut cases, &options, &folder).inspect_err(|_| {
             // A folder that holds a log stays.
             let _ = std::fs::remove_dir(&folder);
@@ -106,18 +158,29 @@ impl Run {
             || !variables.is_empty()
             || options.precision != Precision::Exact;
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
-        let writer = RecordWriter::create(
-            &folder,
-            &provenance::collect(
-                options.threads,
-                usize::from(self.jobs),
-                self.told(set),
-                variables,
-                models.clone(),
-            ),
-        )?;
+        let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
+        events.start(&plan, cases.len(), &folder.join("record.jsonl"));
+        let writer = match begun {
+            Some(begun) => {
+                begun.check_models(models)?;
+                begun.writer
+            }
+            None => RecordWriter::create(
+                &folder,
+                &Provenance {
+                    plan: Some(plan),
+                    ..provenance::collect(
+                        options.threads,
+                        usize::from(self.jobs),
+                        self.told(set),
+                        variables,
+                        models.clone(),
+                    )
+                },
+            )?,
+        };
 
-        let mut progress = Progress::start(&cases, models);
+        let mut progress = Progress::start(&cases, models, screen);
         let snapshots = SnapshotStore::new(&self.snapshots);
         let plan = Plan {
             cases: &cases,
@@ -125,8 +188,11 @@ impl Run {
             snapshots: &snapshots,
             jobs: usize::from(self.jobs),
             write_pending,
+            fail_fast: self.fail_fast,
+            deadline: self.max_time.map(|time| Instant::now() + time),
+            earlier,
         };
-        let (summary, stopped) = plan.execute(writer, &mut progress)?;
+        let (summary, stopped) = plan.execute(writer, &mut progress, &mut events)?;
         progress.stop();
         drop(answering);
 
@@ -138,8 +204,46 @@ impl Run {
             let of = |id: &str| snapshot.name.starts_with(&format!("{id}."));
             record.cases.iter().any(|case| of(&case.id))
         });
-        summary::print(&record, &summary, &folder, &pending, write_pending)?;
-        Ok(exit(&summary, stopped))
+        summary::print(&record, &summary, &folder, &pending, write_pending, screen)?;
+        self.outputs.write(&record, screen)?;
+        let exit = exit(&summary, stopped);
+        events.finish(&record, exit)?;
+        Ok(exit)
+    }
+
+    /// What is to be done, with the cases of this shard alone left in `cases`.
+    fn plan(&self, cases: &mut Vec<Case>, screen: Screen) -> anyhow::Result<PlanProvenance> {
+        let sha256 = plan::fingerprint(cases);
+        let total = cases.len();
+        let shard = match &self.shard {
+            Some(text) => Some(shard::find(text, &|name| std::env::var(name).ok())?),
+            None => None,
+        };
+        if let Some((shard, found)) = &shard {
+            shard.select(cases);
+            let from = found
+                .as_ref()
+                .map_or_else(String::new, |found| format!(", from {found}"));
+            screen.line(&format!(
+                "shard {shard}{from}: {} of {total} cases",
+                cases.len()
+            ));
+        }
+        let planned = |case: &Case| PlannedCase {
+            id: case.id.clone(),
+            index: case.index,
+            scenario: case.scenario.clone(),
+            line: case.line,
+        };
+        Ok(PlanProvenance {
+            sha256,
+            total,
+            shard: shard.map(|(shard, _)| ShardProvenance {
+                index: shard.index(),
+                count: shard.count(),
+            }),
+            selected: cases.iter().map(planned).collect(),
+        })
     }
 
     /// What is laid over every scenario, in the form of `--set`.
@@ -190,6 +294,11 @@ struct Plan<'a> {
     snapshots: &'a SnapshotStore,
     jobs: usize,
     write_pending: bool,
+    fail_fast: bool,
+    /// When the last case may begin.
+    deadline: Option<Instant>,
+    /// Totals of the cases that are recorded already.
+    earlier: Summary,
 }
 
 impl Plan<'_> {
@@ -199,6 +308,7 @@ impl Plan<'_> {
         self,
         writer: RecordWriter,
         progress: &mut Progress,
+        events: &mut Events,
     ) -> anyhow::Result<(Summary, Option<Exit>)> {
         // Without the event queue of the system, which only signals need: waking a thread that
         // waits for it costs microseconds, and every step of the model wakes this one.
@@ -207,6 +317,13 @@ impl Plan<'_> {
             .build()?;
         let mut signals = signals()?;
         let (stop, interrupted) = watch::channel(false);
+        let failed = Cell::new(false);
+        let may_begin = || {
+            let late = self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline);
+            !late && !(self.fail_fast && failed.get())
+        };
         runtime.block_on(async {
             let context = RunContext {
                 targets: self.targets,
@@ -214,8 +331,16 @@ impl Plan<'_> {
                 jobs: self.jobs,
                 write_pending: self.write_pending,
                 interrupted,
+                may_begin: &may_begin,
+                earlier: self.earlier,
             };
-            let mut on_event = |event: runner::RunEvent<'_>| progress.show(&event);
+            let mut on_event = |event: runner::RunEvent<'_>| {
+                if let runner::RunEvent::CaseFinished { record, .. } = &event {
+                    failed.set(failed.get() || record.verdict != CaseVerdict::Passed);
+                }
+                progress.show(&event);
+                events.show(&event);
+            };
             let run = runner::run(self.cases, &context, writer, &mut on_event);
             let mut run = std::pin::pin!(run);
             tokio::select! {
@@ -247,19 +372,36 @@ fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
     Ok(receiver)
 }
 
+/// Says which run goes on, and how much of it is left.
+fn tell_resumed(begun: &Begun, rest: &[Case], screen: Screen) {
+    let done = begun.record.cases.len();
+    let cut = match begun.record.truncated {
+        true => "; the case in flight was lost and runs again",
+        false => "",
+    };
+    screen.line(&format!(
+        "resuming {}: {done} recorded, {} to run{cut}",
+        begun.folder.display(),
+        rest.len()
+    ));
+}
+
 fn update_policy() -> UpdatePolicy {
     let variable = |name| std::env::var(name).ok();
     UpdatePolicy::from_environment(variable("CI").as_deref(), variable("TF_BUILD").as_deref())
 }
 
-/// The more serious outcome wins; `stopped` is the code of an early end, if there was one.
+/// The more serious outcome wins; `stopped` is the code of the signal that ended the run, if one
+/// did.
 pub(super) fn exit(summary: &Summary, stopped: Option<Exit>) -> Exit {
     if summary.errored > 0 {
         Exit::Target
-    } else if summary.not_run > 0 {
-        stopped.unwrap_or(Exit::Interrupted)
+    } else if let (Some(signal), 1..) = (stopped, summary.not_run) {
+        signal
     } else if summary.failed > 0 {
         Exit::Failed
+    } else if summary.not_run > 0 {
+        Exit::Outstanding
     } else {
         Exit::Passed
     }

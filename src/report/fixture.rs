@@ -467,6 +467,7 @@ fn provenance() -> Provenance {
             description: "llama, 5.5 M parameters, 4 bit".to_owned(),
             weights_sha256: "0123456789abcdef".repeat(4),
         }],
+        plan: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! One case: the run under test, its control, and their verdict.
 
+use std::cell::Cell;
+
 use super::conversation::{Ending, converse};
 use super::judging::{control_held, judge_run, verdict};
 use super::reference::{SnapshotIdentity, compare_or_pend};
@@ -18,6 +20,8 @@ pub(super) struct Session<'a> {
     pub(super) case: &'a Case,
     pub(super) context: &'a RunContext<'a>,
     pub(super) slots: &'a Slots,
+    /// Whether the run under test, which takes its slot before the control, has begun.
+    pub(super) begun: Cell<bool>,
     pub(super) emit: &'a dyn Fn(RunEvent<'_>),
 }
 
@@ -76,9 +80,11 @@ impl Session<'_> {
             return Some(failed_run(sampling, error));
         };
         let _slot = self.slots.take(wants_no_company(case)).await?;
-        if *context.interrupted.borrow() {
+        let stopped = !self.begun.get() && !(context.may_begin)();
+        if stopped || *context.interrupted.borrow() {
             return None;
         }
+        self.begun.set(true);
         let index = self.index;
         if !control {
             (self.emit)(RunEvent::CaseStarted { index, case });

@@ -211,6 +211,7 @@ fn lower_assertions(
         let at = &wire.referenced;
         let spec = AssertionSpec {
             line: at.line() as usize,
+            column: at.column() as usize,
             ..wire.value.0.clone()
         };
         let lowered = spec.lower().map_err(|error| {

@@ -52,6 +52,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["generation", "loops", "metrics", "assertion", "record"],
     ),
     (
+        "export",
+        &["generation", "loops", "metrics", "assertion", "record"],
+    ),
+    ("compare", &["generation", "metrics", "assertion", "record"]),
+    (
         "runner",
         &[
             "generation",
@@ -78,6 +83,8 @@ const PURE: &[&str] = &[
     "protocol",
     "assertion",
     "report",
+    "export",
+    "compare",
 ];
 
 /// Lines of a file before its tests.
