@@ -146,10 +146,19 @@ impl Run {
             begun.leave_the_rest(&mut cases);
             tell_resumed(begun, &cases, screen);
         }
-        let answering = Answering::prepare(&mut cases, &options, &folder).inspect_err(|_| {
-            // A folder that holds a log stays.
-            let _ = std::fs::remove_dir(&folder);
-        })?;
+        let planned = cases.clone();
+        events.start(&plan, cases.len(), &folder.join("record.jsonl"));
+        let answering = match Answering::prepare(&mut cases, &options, &folder) {
+            Ok(answering) => answering,
+            Err(error) => {
+                // A folder that holds a log stays.
+                let _ = std::fs::remove_dir(&folder);
+                let record = unanswered(begun.map(|begun| begun.record), plan, &planned, &error);
+                self.outputs.write(&record, screen)?;
+                events.finish(&record, super::exit::of_error(&error))?;
+                return Err(error);
+            }
+        };
         let models = &answering.models;
         let variables = sampling::environment_as_text();
         // An overridden run is an experiment: its outputs are not meant to become references.
@@ -159,7 +168,6 @@ impl Run {
             || options.precision != Precision::Exact;
         let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
         let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
-        events.start(&plan, cases.len(), &folder.join("record.jsonl"));
         let writer = match begun {
             Some(begun) => {
                 begun.check_models(models)?;
@@ -370,6 +378,29 @@ fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
             let _ = sender.send(exit);
         })?;
     Ok(receiver)
+}
+
+/// What other programs are told if nobody can answer: every case that was to run is in trouble.
+fn unanswered(
+    begun: Option<Record>,
+    plan: PlanProvenance,
+    cases: &[Case],
+    error: &anyhow::Error,
+) -> Record {
+    let error = format!("{error:#}");
+    let mut record = begun.unwrap_or_else(|| Record {
+        provenance: Provenance {
+            plan: Some(plan),
+            ..provenance::collect(0, 0, Vec::new(), Vec::new(), Vec::new())
+        },
+        cases: Vec::new(),
+        summary: None,
+        truncated: false,
+    });
+    let rest = cases.iter().map(|case| runner::unanswered(case, &error));
+    record.cases.extend(rest);
+    record.summary = Some(resume::totals(&record));
+    record
 }
 
 /// Says which run goes on, and how much of it is left.

@@ -51,24 +51,7 @@ impl Session<'_> {
             }
             _ => None,
         };
-        Some(CaseRecord {
-            id: case.id.clone(),
-            index: self.index,
-            scenario: case.scenario.clone(),
-            scenario_line: case.line,
-            description: case.description.clone(),
-            why: case.why.clone(),
-            model: case.model.written.clone(),
-            target: match &case.target {
-                Endpoint::Engine => None,
-                server => Some(server.to_string()),
-            },
-            template: case.template.clone(),
-            assertions: case.specs.clone(),
-            verdict: verdict(&run, control.as_ref()),
-            run,
-            control,
-        })
+        Some(record_of(case, run, control))
     }
 
     /// One conversation, judged. Only the run under test may leave a pending snapshot: a control
@@ -131,6 +114,33 @@ impl Session<'_> {
         }
         Some(run)
     }
+}
+
+fn record_of(case: &Case, run: RunRecord, control: Option<ControlRecord>) -> CaseRecord {
+    CaseRecord {
+        id: case.id.clone(),
+        index: case.index,
+        scenario: case.scenario.clone(),
+        scenario_line: case.line,
+        description: case.description.clone(),
+        why: case.why.clone(),
+        model: case.model.written.clone(),
+        target: match &case.target {
+            Endpoint::Engine => None,
+            server => Some(server.to_string()),
+        },
+        template: case.template.clone(),
+        assertions: case.specs.clone(),
+        verdict: verdict(&run, control.as_ref()),
+        run,
+        control,
+    }
+}
+
+/// The record of a case that could not even be asked, because of `error`.
+#[must_use]
+pub fn unanswered(case: &Case, error: &str) -> CaseRecord {
+    record_of(case, failed_run(&case.sampling, error.to_owned()), None)
 }
 
 /// Compares with the reviewed snapshot; with `pend`, leaves a pending one where they differ.

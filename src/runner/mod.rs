@@ -19,6 +19,7 @@ use futures_util::{StreamExt, stream};
 use indexmap::IndexMap;
 use tokio::sync::watch;
 
+pub use case::unanswered;
 pub use judging::rejudge;
 pub use reference::{RecordedComparisons, compare_snapshots};
 
