@@ -11,6 +11,7 @@ mod compare;
 mod detect;
 mod doctor;
 mod events;
+mod execution;
 mod exit;
 mod faults;
 mod generate;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Explained;
 use super::paths;
+use super::screen::Screen;
 use crate::plan::Case;
 use crate::record::{
     CaseVerdict, ModelProvenance, PlanProvenance, Record, RecordError, RecordWriter, Summary,
@@ -112,8 +113,23 @@ impl Begun {
         cases.retain(|case| !done.contains(case.id.as_str()));
     }
 
-    /// Refuses to let other weights answer the rest. Servers do not say what theirs are.
-    pub(super) fn check_models(&self, models: &[ModelProvenance]) -> anyhow::Result<()> {
+    /// Says how much is left.
+    pub(super) fn tell(&self, rest: &[Case], screen: Screen) {
+        let cut = match self.record.truncated {
+            true => "; the case in flight was lost and runs again",
+            false => "",
+        };
+        screen.line(&format!(
+            "resuming {}: {} recorded, {} to run{cut}",
+            self.folder.display(),
+            self.record.cases.len(),
+            rest.len()
+        ));
+    }
+
+    /// Where the rest is appended. Other weights are not let to answer it; servers do not say
+    /// what theirs are.
+    pub(super) fn continued(self, models: &[ModelProvenance]) -> anyhow::Result<RecordWriter> {
         for model in models {
             let known = self.record.provenance.models.iter();
             let mut same_name = known.filter(|known| known.name == model.name);
@@ -126,7 +142,7 @@ impl Begun {
                 )));
             }
         }
-        Ok(())
+        Ok(self.writer)
     }
 
     /// Totals so far.

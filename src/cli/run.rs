@@ -1,14 +1,11 @@
 //! `loopwatch run`: the scenarios, their verdicts, the record and the report.
 
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-use tokio::sync::{oneshot, watch};
-
 use super::backend::BackendFlags;
 use super::events::Events;
+use super::execution::Execution;
 use super::exit::{Exit, Explained};
 use super::outputs::Outputs;
 use super::progress::Progress;
@@ -18,16 +15,18 @@ use super::targets::Answering;
 use super::{paths, provenance, sampling, shard, summary};
 use crate::backend::Precision;
 use crate::endpoint::TargetWire;
+use crate::engine::EngineOptions;
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
 use crate::record::{
-    CaseVerdict, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter, ShardProvenance,
-    Summary,
+    ModelProvenance, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter,
+    ShardProvenance, Summary,
 };
 use crate::report;
-use crate::runner::{self, RunContext, Targets};
+use crate::runner;
 use crate::scenario::Scenario;
 use crate::snapshot::{SnapshotStore, UpdatePolicy};
+use clap::Args;
 
 /// Run scenarios and judge what the model says.
 #[derive(Debug, Args)]
@@ -108,6 +107,7 @@ Examples:
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let started = Instant::now();
         let environment = sampling::environment()?;
         let set = self.overrides();
         let targets = self.target.iter().map(|text| TargetWire::parse(text));
@@ -131,6 +131,18 @@ impl Run {
         if self.list {
             return summary::list(&cases).map(|()| Exit::Passed);
         }
+        let deadline = self.max_time.map(|time| started + time);
+        self.start(cases, plan, deadline, screen)
+    }
+
+    /// Runs the cases of a plan, or the rest of them.
+    fn start(
+        &self,
+        mut cases: Vec<Case>,
+        plan: PlanProvenance,
+        deadline: Option<Instant>,
+        screen: Screen,
+    ) -> anyhow::Result<Exit> {
         let options = self.backend.options()?;
         self.outputs.prepare()?;
         let mut events = Events::open(self.events.as_ref())?;
@@ -139,13 +151,13 @@ impl Run {
             None => None,
         };
         let folder = match &begun {
-            Some(begun) => begun.folder.clone(),
+            Some(begun) => {
+                begun.leave_the_rest(&mut cases);
+                begun.tell(&cases, screen);
+                begun.folder.clone()
+            }
             None => paths::new_run_folder(&self.report)?,
         };
-        if let Some(begun) = &begun {
-            begun.leave_the_rest(&mut cases);
-            tell_resumed(begun, &cases, screen);
-        }
         let planned = cases.clone();
         events.start(&plan, cases.len(), &folder.join("record.jsonl"));
         let answering = match Answering::prepare(&mut cases, &options, &folder) {
@@ -159,54 +171,34 @@ impl Run {
                 return Err(error);
             }
         };
-        let models = &answering.models;
-        let variables = sampling::environment_as_text();
-        // An overridden run is an experiment: its outputs are not meant to become references.
-        let experiment = !set.is_empty()
-            || !self.target.is_empty()
-            || !variables.is_empty()
-            || options.precision != Precision::Exact;
-        let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
+        let snapshots = SnapshotStore::new(&self.snapshots);
+        let write_pending =
+            !self.is_experiment(&options) && update_policy() == UpdatePolicy::WritePending;
         let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
         let writer = match begun {
-            Some(begun) => {
-                begun.check_models(models)?;
-                begun.writer
+            Some(begun) => begun.continued(&answering.models)?,
+            None => {
+                let provenance = self.provenance(&options, plan, &answering.models);
+                RecordWriter::create(&folder, &provenance)?
             }
-            None => RecordWriter::create(
-                &folder,
-                &Provenance {
-                    plan: Some(plan),
-                    ..provenance::collect(
-                        options.threads,
-                        usize::from(self.jobs),
-                        self.told(set),
-                        variables,
-                        models.clone(),
-                    )
-                },
-            )?,
         };
-
-        let mut progress = Progress::start(&cases, models, screen);
-        let snapshots = SnapshotStore::new(&self.snapshots);
-        let plan = Plan {
+        let mut progress = Progress::start(&cases, &answering.models, screen);
+        let execution = Execution {
             cases: &cases,
             targets: &answering.targets,
             snapshots: &snapshots,
             jobs: usize::from(self.jobs),
             write_pending,
             fail_fast: self.fail_fast,
-            deadline: self.max_time.map(|time| Instant::now() + time),
+            deadline,
             earlier,
         };
-        let (summary, stopped) = plan.execute(writer, &mut progress, &mut events)?;
+        let (summary, stopped) = execution.run(writer, &mut progress, &mut events)?;
         progress.stop();
         drop(answering);
 
         let record = Record::read(&folder)?;
-        let page = folder.join("index.html");
-        std::fs::write(&page, report::html(&record))?;
+        std::fs::write(folder.join("index.html"), report::html(&record))?;
         let mut pending = snapshots.pending()?;
         pending.retain(|snapshot| {
             let of = |id: &str| snapshot.name.starts_with(&format!("{id}."));
@@ -217,6 +209,32 @@ impl Run {
         let exit = exit(&summary, stopped);
         events.finish(&record, exit)?;
         Ok(exit)
+    }
+
+    /// An overridden run is an experiment: its outputs are not meant to become references.
+    fn is_experiment(&self, options: &EngineOptions) -> bool {
+        !self.overrides().is_empty()
+            || !self.target.is_empty()
+            || !sampling::environment_as_text().is_empty()
+            || options.precision != Precision::Exact
+    }
+
+    fn provenance(
+        &self,
+        options: &EngineOptions,
+        plan: PlanProvenance,
+        models: &[ModelProvenance],
+    ) -> Provenance {
+        Provenance {
+            plan: Some(plan),
+            ..provenance::collect(
+                options.threads,
+                usize::from(self.jobs),
+                self.told(self.overrides()),
+                sampling::environment_as_text(),
+                models.to_vec(),
+            )
+        }
     }
 
     /// What is to be done, with the cases of this shard alone left in `cases`.
@@ -295,91 +313,6 @@ impl Run {
     }
 }
 
-/// What is to be run, and how.
-struct Plan<'a> {
-    cases: &'a [Case],
-    targets: &'a Targets,
-    snapshots: &'a SnapshotStore,
-    jobs: usize,
-    write_pending: bool,
-    fail_fast: bool,
-    /// When the last case may begin.
-    deadline: Option<Instant>,
-    /// Totals of the cases that are recorded already.
-    earlier: Summary,
-}
-
-impl Plan<'_> {
-    /// Runs on a runtime of its own, and ends early at Ctrl-C or SIGTERM; then the exit code says
-    /// which.
-    fn execute(
-        self,
-        writer: RecordWriter,
-        progress: &mut Progress,
-        events: &mut Events,
-    ) -> anyhow::Result<(Summary, Option<Exit>)> {
-        // Without the event queue of the system, which only signals need: waking a thread that
-        // waits for it costs microseconds, and every step of the model wakes this one.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        let mut signals = signals()?;
-        let (stop, interrupted) = watch::channel(false);
-        let failed = Cell::new(false);
-        let may_begin = || {
-            let late = self
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline);
-            !late && !(self.fail_fast && failed.get())
-        };
-        runtime.block_on(async {
-            let context = RunContext {
-                targets: self.targets,
-                snapshots: self.snapshots,
-                jobs: self.jobs,
-                write_pending: self.write_pending,
-                interrupted,
-                may_begin: &may_begin,
-                earlier: self.earlier,
-            };
-            let mut on_event = |event: runner::RunEvent<'_>| {
-                if let runner::RunEvent::CaseFinished { record, .. } = &event {
-                    failed.set(failed.get() || record.verdict != CaseVerdict::Passed);
-                }
-                progress.show(&event);
-                events.show(&event);
-            };
-            let run = runner::run(self.cases, &context, writer, &mut on_event);
-            let mut run = std::pin::pin!(run);
-            tokio::select! {
-                summary = &mut run => Ok((summary?, None)),
-                // Without the thread behind it there are no signals, and the run goes on.
-                Ok(signal) = &mut signals => {
-                    // The run holds a receiver, so this cannot fail while it goes on.
-                    let _ = stop.send(true);
-                    Ok((run.await?, Some(signal)))
-                }
-            }
-        })
-    }
-}
-
-/// Listens on a thread of its own, which ends with the program.
-fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let exit = runtime.block_on(super::signals::asked_to_stop());
-            // A run that is over needs no signal.
-            let _ = sender.send(exit);
-        })?;
-    Ok(receiver)
-}
-
 /// What other programs are told if nobody can answer: every case that was to run is in trouble.
 fn unanswered(
     begun: Option<Record>,
@@ -401,20 +334,6 @@ fn unanswered(
     record.cases.extend(rest);
     record.summary = Some(resume::totals(&record));
     record
-}
-
-/// Says which run goes on, and how much of it is left.
-fn tell_resumed(begun: &Begun, rest: &[Case], screen: Screen) {
-    let done = begun.record.cases.len();
-    let cut = match begun.record.truncated {
-        true => "; the case in flight was lost and runs again",
-        false => "",
-    };
-    screen.line(&format!(
-        "resuming {}: {done} recorded, {} to run{cut}",
-        begun.folder.display(),
-        rest.len()
-    ));
 }
 
 fn update_policy() -> UpdatePolicy {

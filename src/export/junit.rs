@@ -47,7 +47,7 @@ pub fn junit(document: &Document) -> Result<String, SerializeError> {
 /// The suite of a scenario file.
 fn suite<'a, 'b>(suites: &'a mut IndexMap<&'b str, TestSuite>, name: &'b str) -> &'a mut TestSuite {
     suites.entry(name).or_insert_with(|| {
-        let mut suite = TestSuite::new(name);
+        let mut suite = TestSuite::new(legal(name));
         suite.time = Some(Duration::ZERO);
         suite
     })
@@ -59,13 +59,13 @@ fn duration(case: &CaseResult) -> Duration {
 
 fn test_case(case: &CaseResult) -> TestCase {
     let mut test = TestCase::new(case.test(), status(case));
-    test.set_classname(case.scenario.as_str());
+    test.set_classname(legal(&case.scenario));
     test.set_time(duration(case));
     test.set_assertions(case.assertions);
     place(&mut test, &case.scenario, case.line);
-    test.add_property(("model", case.model.as_str()));
+    test.add_property(("model", legal(&case.model).as_str()));
     if let Some(target) = &case.target {
-        test.add_property(("target", target.as_str()));
+        test.add_property(("target", legal(target).as_str()));
     }
     if let Some(seed) = case.seed {
         test.add_property(("seed", seed.to_string().as_str()));
@@ -97,7 +97,7 @@ fn place(test: &mut TestCase, scenario: &str, line: usize) {
         test.extra
             .insert(XmlString::new(name), XmlString::new(value));
     };
-    extra("file", scenario);
+    extra("file", &legal(scenario));
     extra("line", &line.to_string());
 }
 
@@ -109,7 +109,7 @@ fn skipped(case: &NotRun) -> TestCase {
         .split_once('/')
         .map_or(case.id.as_str(), |(_, test)| test);
     let mut test = TestCase::new(name, status);
-    test.set_classname(case.scenario.as_str());
+    test.set_classname(legal(&case.scenario));
     place(&mut test, &case.scenario, case.line);
     test
 }
@@ -129,9 +129,14 @@ fn status(case: &CaseResult) -> TestCaseStatus {
     };
     let message = format!("{}: {}", first.label, first_line(&first.message));
     status.set_type(first.rule.as_str());
-    status.set_message(cut(&message, MESSAGE_BYTES) + &more);
-    status.set_description(cut(&body(case), BODY_BYTES));
+    status.set_message(legal(&cut(&message, MESSAGE_BYTES)) + &more);
+    status.set_description(legal(&cut(&body(case), BODY_BYTES)));
     status
+}
+
+/// Without the two characters that XML forbids and the library leaves (XML 1.0, production 2).
+fn legal(text: &str) -> String {
+    text.replace(['\u{FFFE}', '\u{FFFF}'], "")
 }
 
 /// Every problem with its place, and the loops.

@@ -17,7 +17,7 @@ pub const FORMAT_VERSION: u32 = 1;
 #[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Line {
     /// The first line: what ran, where, and with which command.
-    Run(Provenance),
+    Run(Box<Provenance>),
     /// One finished case.
     Case(Box<CaseRecord>),
     /// The last line.

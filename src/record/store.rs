@@ -144,7 +144,7 @@ impl RecordWriter {
                 _ => io_error("create", &path, problem),
             })?;
         let mut writer = Self::holding(file, path)?;
-        writer.write("the header", &Line::Run(provenance.clone()))?;
+        writer.write("the header", &Line::Run(Box::new(provenance.clone())))?;
         Ok(writer)
     }
 

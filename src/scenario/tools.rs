@@ -38,13 +38,13 @@ fn lower_tool(
 ) -> Result<MockTool, YamlError> {
     let wire = &tool.value;
     let schema = &wire.input_schema;
+    check_schema(source, &schema.referenced, name, &schema.value)?;
     if schema.value.get("type").and_then(|kind| kind.as_str()) != Some("object") {
         let message = format!("the input_schema of '{name}' does not describe an object");
         return Err(source
             .error(&schema.referenced, message)
             .with_help("write {type: object, properties: {…}}"));
     }
-    check_schema(source, &schema.referenced, name, &schema.value)?;
     for rule in &wire.mock {
         let when = rule.value.when.iter().flat_map(|when| when.keys());
         check_arguments(source, &rule.referenced, name, &schema.value, when)?;

@@ -57,7 +57,10 @@ fn every_flag_exists(
         else {
             continue;
         };
-        let words: Vec<&str> = line[at..].split_whitespace().collect();
+        let words: Vec<&str> = line[at..]
+            .split([' ', '`'])
+            .filter(|word| !word.is_empty())
+            .collect();
         let help = sandbox.run(&[words[1], "--help"]).expect_code(0).stdout;
         for word in words.iter().filter(|word| word.starts_with("--")) {
             let flag: String = word

@@ -6,9 +6,17 @@ use roxmltree::{Document, Node};
 
 use crate::support::Sandbox;
 
+/// An element with its required attributes, its other ones, and its children.
+type Element = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
 /// What the JUnit schemas of Jenkins, Surefire and GitLab's reader have in common, as far as this
 /// program uses it: elements with their attributes and children.
-const ELEMENTS: &[(&str, &[&str], &[&str], &[&str])] = &[
+const ELEMENTS: &[Element] = &[
     (
         "testsuites",
         &["tests", "failures", "errors"],
@@ -292,7 +300,6 @@ fn cases_that_did_not_run_are_skipped_and_old_results_are_not_left_lying() {
     let document = Document::parse(&xml).expect("XML");
     check_document(&document);
     assert_eq!(named(&document, "skipped").len(), 3);
-    sandbox.write("broken.yaml", "version: 1\n");
     sandbox.write("r.xml", "of an earlier run");
     sandbox
         .run(&["run", "s.yaml", "--junit", "r.xml", "--resume", "nowhere"])
