@@ -77,6 +77,9 @@ impl Outputs {
             if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|f| !f.is_empty()) {
                 append_summary(Path::new(&file), &document)?;
             }
+            if let Some(file) = std::env::var_os("GITHUB_OUTPUT").filter(|f| !f.is_empty()) {
+                append(Path::new(&file), &export::step_outputs(&document))?;
+            }
         }
         Ok(())
     }
@@ -104,6 +107,12 @@ fn clear(file: &Path) -> std::io::Result<()> {
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(file, text)
+        .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", file.display()))
+}
+
+fn append(file: &Path, text: &str) -> anyhow::Result<()> {
+    let mut out = OpenOptions::new().append(true).create(true).open(file)?;
+    out.write_all(text.as_bytes())
         .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", file.display()))
 }
 

@@ -37,6 +37,20 @@ pub fn annotations(document: &Document) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
+/// Outputs of the step, for later steps: `${{ steps.ID.outputs.outcome }}` and so on.
+#[must_use]
+pub fn step_outputs(document: &Document) -> String {
+    let totals = &document.totals;
+    format!(
+        "outcome={}\npassed={}\nfailed={}\nerrored={}\nnot-run={}\n",
+        document.outcome.as_str(),
+        totals.passed,
+        totals.failed,
+        totals.errored,
+        totals.not_run
+    )
+}
+
 fn annotation(case: &CaseResult, problem: &Problem) -> String {
     let column = problem
         .column

@@ -148,6 +148,9 @@ fn body(case: &CaseResult) -> String {
             problem.label, case.scenario, problem.line
         ));
         lines.extend(problem.message.lines().map(|line| format!("  {line}")));
+        if let Some(diff) = &problem.diff {
+            lines.extend(diff.lines().lines().map(|line| format!("  {line}")));
+        }
     }
     for found in &case.loops {
         lines.push(format!(

@@ -104,15 +104,17 @@ fn section(case: &CaseResult) -> String {
         case.line
     );
     for problem in &case.problems {
-        let message = cut(&problem.message, MESSAGE_BYTES);
-        let fence = fence(&message);
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "\n**{}** (line {})\n\n{fence}text\n{}\n{fence}\n",
+            "\n**{}** (line {})\n",
             prose(&problem.label),
-            problem.line,
-            message.trim_end(),
+            problem.line
         );
+        text += &block("text", &cut(&problem.message, MESSAGE_BYTES));
+        if let Some(diff) = &problem.diff {
+            text.push('\n');
+            text += &block("diff", &cut(&diff.lines(), MESSAGE_BYTES));
+        }
     }
     text
 }
@@ -120,7 +122,7 @@ fn section(case: &CaseResult) -> String {
 /// All cases, folded.
 fn table(document: &Document) -> String {
     let mut text = format!(
-        "\n<details><summary>All {} cases</summary>\n\n\
+        "\n<details><summary>All cases: {}</summary>\n\n\
          | case | outcome | tokens | TTFT | loop | control |\n|---|---|--:|--:|---|---|\n",
         document.cases.len()
     );
@@ -150,6 +152,12 @@ fn table(document: &Document) -> String {
         );
     }
     text + "\n</details>\n"
+}
+
+/// A block of code in a language.
+fn block(language: &str, text: &str) -> String {
+    let fence = fence(text);
+    format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())
 }
 
 /// A fence that `text` cannot close.

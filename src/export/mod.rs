@@ -15,8 +15,8 @@ mod text;
 
 pub use document::{CaseResult, Document, NotRun, Outcome, SCHEMA_VERSION, json_schema};
 pub use event::{EventLine, event_schema};
-pub use github::{MOST_ANNOTATIONS, annotations};
+pub use github::{MOST_ANNOTATIONS, annotations, step_outputs};
 pub use junit::junit;
 pub use markdown::{COMMENT_LIMIT, SUMMARY_LIMIT, markdown};
-pub use problem::{Problem, ProblemKind};
+pub use problem::{Difference, Problem, ProblemKind};
 pub use sarif::sarif;

@@ -2,7 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use similar::TextDiff;
 
+use crate::assertion::TextDifference;
 use crate::record::{CaseRecord, RunRecord};
 
 /// Whose fault a problem is.
@@ -34,6 +36,37 @@ pub struct Problem {
     /// The column in that line, counted from 1, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
+    /// The texts around the first difference, where texts were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Difference>,
+}
+
+/// Two texts that should be the same, cut around their first difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Difference {
+    /// What was expected.
+    pub expected: String,
+    /// What came.
+    pub actual: String,
+}
+
+impl Difference {
+    fn of(diff: &TextDifference) -> Self {
+        Self {
+            expected: diff.expected.clone(),
+            actual: diff.actual.clone(),
+        }
+    }
+
+    /// Line by line, as `diff` prints it: `-` was expected, `+` came.
+    pub(super) fn lines(&self) -> String {
+        let diff = TextDiff::from_lines(&self.expected, &self.actual);
+        let lines = diff.iter_all_changes().map(|change| {
+            let line = change.value().trim_end_matches(['\n', '\r']);
+            format!("{} {line}\n", change.tag())
+        });
+        lines.collect()
+    }
 }
 
 /// Everything that keeps `case` from passing, errors first.
@@ -61,6 +94,7 @@ pub(super) fn problems(case: &CaseRecord) -> Vec<Problem> {
             ),
             line: case.scenario_line,
             column: None,
+            diff: None,
         });
     }
     found
@@ -74,6 +108,7 @@ fn target(case: &CaseRecord, message: String) -> Problem {
         message,
         line: case.scenario_line,
         column: None,
+        diff: None,
     }
 }
 
@@ -95,6 +130,7 @@ fn assertions<'a>(case: &'a CaseRecord, run: &'a RunRecord) -> impl Iterator<Ite
                 message: check.message.clone(),
                 line: check.line,
                 column,
+                diff: check.diff.as_ref().map(Difference::of),
             }
         })
 }

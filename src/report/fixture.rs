@@ -141,6 +141,7 @@ fn check(label: &str, line: usize, status: CheckStatus, message: &str) -> Check 
         line,
         status,
         message: message.to_owned(),
+        diff: None,
     }
 }
 

@@ -110,6 +110,7 @@ impl Session<'_> {
                 line: case.line,
                 status: CheckStatus::Failed,
                 message: limit,
+                diff: None,
             });
         }
         Some(run)

@@ -172,6 +172,37 @@ fn a_failure_shows_its_assertion_its_place_and_the_loop() {
 }
 
 #[test]
+fn a_text_that_differs_is_shown_as_a_diff() {
+    let sandbox = Sandbox::new();
+    sandbox.gate_scenario("w");
+    let yaml = sandbox.read("s.yaml");
+    let other = "- id: fine\n  user: go\n  assert: [equals: \"one two 3 four five\"]\n";
+    let at = yaml.find("- id: fine").expect("the case");
+    sandbox.write("s.yaml", &format!("{}{other}", &yaml[..at]));
+    let arguments = [
+        "run",
+        "s.yaml",
+        "--junit",
+        "r.xml",
+        "--markdown",
+        "c.md",
+        "--filter",
+        "fine",
+    ];
+    sandbox.run(&arguments).expect_code(100);
+    let xml = sandbox.read("r.xml");
+    let document = Document::parse(&xml).expect("XML");
+    check_document(&document);
+    let body = child(case(&document, "fine"), "failure")
+        .text()
+        .expect("a body");
+    let diff = "  - one two 3 four five\n  + one two three four five\n";
+    assert!(body.contains(diff), "{body}");
+    let comment = sandbox.read("c.md");
+    assert!(comment.contains("```diff\n- one two 3 four five\n+ one two three four five\n```"));
+}
+
+#[test]
 fn controls_are_told_as_what_they_are() {
     let sandbox = Sandbox::new();
     sandbox.gate_scenario("w");

@@ -11,10 +11,15 @@ fn the_summary_is_appended_with_the_evidence() {
     let variables = [
         ("GITHUB_ACTIONS", "true"),
         ("GITHUB_STEP_SUMMARY", summary.to_str().expect("UTF-8")),
+        ("GITHUB_OUTPUT", "output.txt"),
     ];
     sandbox
         .run_with(&variables, &["run", "s.yaml", "--markdown", "comment.md"])
         .expect_code(100);
+    assert_eq!(
+        sandbox.read("output.txt"),
+        "outcome=failed\npassed=2\nfailed=2\nerrored=0\nnot-run=0\n"
+    );
     let text = sandbox.read("summary.md");
     let comment = sandbox.read("comment.md");
     assert_eq!(text, format!("before\n{comment}"));

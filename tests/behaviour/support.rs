@@ -91,6 +91,7 @@ impl Sandbox {
             "TF_BUILD",
             "CI_PROJECT_DIR",
             "GITHUB_ACTIONS",
+            "GITHUB_OUTPUT",
             "GITHUB_STEP_SUMMARY",
             "GITHUB_WORKSPACE",
             "CI_NODE_INDEX",
