@@ -136,7 +136,7 @@ fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
         keys.len(),
         path.display()
     );
-    let mut tried = 0;
+    let (mut tried, mut named) = (0, 0);
     let mut accepted = Vec::new();
     for key in keys {
         let word = &text[key.start..key.end];
@@ -153,6 +153,7 @@ fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
                     assert_eq!(error.line, line, "'{word}' as '{typo}': {error}");
                     assert!(error.column > 0);
                     let help = error.help.as_deref().unwrap_or_default();
+                    named += usize::from(help == format!("did you mean '{word}'?"));
                     assert!(
                         help.starts_with("did you mean '") || help.starts_with("known are "),
                         "'{word}' as '{typo}' in line {line}: {error}; {help:?}"
@@ -163,6 +164,9 @@ fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
     }
     assert!(accepted.is_empty(), "accepted: {}", accepted.join(", "));
     assert!(tried > 3_000, "only {tried} typos");
+    // The rest are nearer to another key, or far from all: then all of them are listed.
+    eprintln!("{tried} typos, {named} with the right suggestion");
+    assert!(named * 100 >= tried * 95, "{named} of {tried}");
 }
 
 #[rstest]
