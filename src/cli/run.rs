@@ -1,6 +1,6 @@
 //! `loopwatch run`: the scenarios, their verdicts, the record and the report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::backend::BackendFlags;
@@ -193,18 +193,30 @@ impl Run {
             deadline,
             earlier,
         };
-        let (summary, stopped) = execution.run(writer, &mut progress, &mut events)?;
+        let outcome = execution.run(writer, &mut progress, &mut events)?;
         progress.stop();
         drop(answering);
+        self.conclude(&folder, &snapshots, outcome, write_pending, events, screen)
+    }
 
-        let record = Record::read(&folder)?;
+    /// Writes the report and the results, and tells how the run ended.
+    fn conclude(
+        &self,
+        folder: &Path,
+        snapshots: &SnapshotStore,
+        (summary, stopped): (Summary, Option<Exit>),
+        write_pending: bool,
+        events: Events,
+        screen: Screen,
+    ) -> anyhow::Result<Exit> {
+        let record = Record::read(folder)?;
         std::fs::write(folder.join("index.html"), report::html(&record))?;
         let mut pending = snapshots.pending()?;
         pending.retain(|snapshot| {
             let of = |id: &str| snapshot.name.starts_with(&format!("{id}."));
             record.cases.iter().any(|case| of(&case.id))
         });
-        summary::print(&record, &summary, &folder, &pending, write_pending, screen)?;
+        summary::print(&record, &summary, folder, &pending, write_pending, screen)?;
         self.outputs.write(&record, screen)?;
         let exit = exit(&summary, stopped);
         events.finish(&record, exit)?;

@@ -75,6 +75,8 @@ fn a_run_killed_twenty_times_has_every_case_once_and_the_same_verdicts() {
         };
         let patience = Instant::now() + Duration::from_secs(60);
         while lines(&sandbox) < before + cases && Instant::now() < patience {
+            let ended = child.try_wait().expect("a child");
+            assert!(ended.is_none(), "it ended by itself: {ended:?}");
             std::thread::sleep(Duration::from_micros(200));
         }
         std::thread::sleep(Duration::from_micros(noise.below(20_000)));
