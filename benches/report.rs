@@ -119,6 +119,7 @@ fn provenance() -> Provenance {
         overrides: Vec::new(),
         environment: Vec::new(),
         models: Vec::new(),
+        plan: None,
     }
 }
 

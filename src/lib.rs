@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  L8 cli
-//!  L7 report          runner
+//!  L7 report  export  compare  runner
 //!  L6 record           sweep
 //!  L5 plan              server
 //!  L4 scenario        target  measure
@@ -37,7 +37,8 @@
 //!   [`measure`]: how fast an engine is.
 //! - [`plan`]: scenarios expanded into cases. [`server`]: a target over HTTP.
 //! - [`record`]: what was measured, on disk. [`sweep`]: a grid of settings, and what it showed.
-//! - [`runner`]: executes a plan. [`report`]: a record as a page.
+//! - [`runner`]: executes a plan. [`report`]: a record as a page. [`export`]: a record for other
+//!   programs. [`compare`]: two records.
 //! - [`cli`]: arguments in, exit code out.
 //!
 //! # One picture
@@ -56,9 +57,11 @@
 pub mod assertion;
 pub mod backend;
 pub mod cli;
+pub mod compare;
 pub mod endpoint;
 pub mod engine;
 pub mod evaluation;
+pub mod export;
 pub mod faults;
 pub mod generation;
 pub mod loops;

@@ -28,6 +28,19 @@ pub struct Check {
     pub status: CheckStatus,
     /// Why, in one sentence or a few lines: what was expected and what was found.
     pub message: String,
+    /// The texts around the first difference, where a text was compared with another and differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<TextDifference>,
+}
+
+/// Two texts that should be the same, cut around their first difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextDifference {
+    /// What was expected.
+    pub expected: String,
+    /// What came.
+    pub actual: String,
 }
 
 impl Check {

@@ -10,7 +10,10 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
-use super::{Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, Watched};
+use super::{
+    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, TextDifference,
+    Watched,
+};
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
 use crate::metrics::Timings;
@@ -18,6 +21,8 @@ use crate::snapshot::Comparison;
 
 /// Characters of the answer that a message shows around something found in it.
 const FOUND_CHARS: usize = 60;
+/// Characters of each text of a difference.
+const DIFF_CHARS: usize = 1_000;
 
 /// Everything a judgement rests on.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +39,7 @@ pub struct Evidence<'a> {
 struct Finding {
     holds: bool,
     fact: String,
+    diff: Option<TextDifference>,
 }
 
 /// Judges every assertion, in order. Loops are looked for whether or not an assertion asks.
@@ -67,7 +73,7 @@ fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
 }
 
 fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Check {
-    let Finding { holds, fact } = if evidence.conversation.exchanges.is_empty() {
+    let Finding { holds, fact, diff } = if evidence.conversation.exchanges.is_empty() {
         found(false, "nothing was generated")
     } else {
         apply(&assertion.rule, evidence, loops)
@@ -83,6 +89,7 @@ fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence])
         line: assertion.line,
         status,
         message: fact,
+        diff: diff.filter(|_| status == CheckStatus::Failed),
     }
 }
 
@@ -90,6 +97,7 @@ fn found(holds: bool, fact: impl Into<String>) -> Finding {
     Finding {
         holds,
         fact: fact.into(),
+        diff: None,
     }
 }
 
@@ -204,13 +212,35 @@ fn equals(answer: &str, text: &str) -> Finding {
         Some(rest) if !rest.is_empty() => quoted(rest, FOUND_CHARS),
         _ => "the end".to_owned(),
     };
-    found(
-        false,
-        format!(
-            "the answer differs at byte {common}: expected {}, got {}",
-            rest(text),
-            rest(answer)
-        ),
+    let fact = format!(
+        "the answer differs at byte {common}: expected {}, got {}",
+        rest(text),
+        rest(answer)
+    );
+    Finding {
+        diff: Some(TextDifference {
+            expected: around(text, common),
+            actual: around(answer, common),
+        }),
+        ..found(false, fact)
+    }
+}
+
+/// What stands around byte `at`, from the beginning of its line if that is near, with an ellipsis
+/// on each side that was cut.
+fn around(text: &str, at: usize) -> String {
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    let line = before.rfind('\n').map_or(0, |at| at + 1);
+    let near = before.char_indices().rev().nth(FOUND_CHARS);
+    let start = near.map_or(line, |(near, _)| near.max(line));
+    let end = after.char_indices().nth(DIFF_CHARS);
+    let end = end.map_or(text.len(), |(end, _)| before.len() + end);
+    let cut = |gone: bool| if gone { "…" } else { "" };
+    format!(
+        "{}{}{}",
+        cut(start > line),
+        text.get(start..end).unwrap_or_default(),
+        cut(end < text.len())
     )
 }
 
@@ -308,7 +338,13 @@ fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Fi
         Some(Comparison::Match) => found(true, "the output equals its snapshot"),
         Some(Comparison::Differs(divergence)) => {
             let holds = matching == SnapshotMatch::Text && divergence.text.is_none();
-            found(holds, divergence_fact(divergence))
+            Finding {
+                diff: divergence.text.as_ref().map(|text| TextDifference {
+                    expected: text.expected_text.clone(),
+                    actual: text.actual_text.clone(),
+                }),
+                ..found(holds, divergence_fact(divergence))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ mod spec;
 mod unjudgeable;
 mod watched;
 
-pub use check::{Check, CheckStatus, Judgement, LoopEvidence};
+pub use check::{Check, CheckStatus, Judgement, LoopEvidence, TextDifference};
 pub use judge::{Evidence, judge};
 pub use spec::{Assertion, AssertionSpec, Rule, SnapshotMatch, SpecError};
 pub use unjudgeable::unjudgeable;

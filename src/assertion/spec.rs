@@ -33,6 +33,9 @@ pub struct AssertionSpec {
     pub matching: Option<String>,
     /// The line of the scenario file, counted from 1.
     pub line: usize,
+    /// The column in that line, counted from 1; 0 where it was not written down.
+    #[serde(default)]
+    pub column: usize,
 }
 
 /// An assertion that cannot be understood.

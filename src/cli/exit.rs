@@ -13,8 +13,14 @@ pub enum Exit {
     Internal,
     /// 2: bad arguments or an invalid file.
     Usage,
+    /// 3: a comparison could not tell, and was asked to fail then.
+    Inconclusive,
     /// 4: the selection holds no case.
     NothingSelected,
+    /// 5: passed so far, and some cases are left to run.
+    Outstanding,
+    /// 99: a threshold, or a limit of the time that something takes.
+    Regressed,
     /// 100: an assertion, a loop or a snapshot failed.
     Failed,
     /// 101: a target could not be loaded, or could not answer.
@@ -33,7 +39,10 @@ impl Exit {
             Self::Passed => 0,
             Self::Internal => 1,
             Self::Usage => 2,
+            Self::Inconclusive => 3,
             Self::NothingSelected => 4,
+            Self::Outstanding => 5,
+            Self::Regressed => 99,
             Self::Failed => 100,
             Self::Target => 101,
             Self::Interrupted => 130,

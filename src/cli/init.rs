@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Explained};
-use crate::scenario;
+use crate::{export, scenario};
 
 /// Write a starter scenario.
 #[derive(Debug, Args)]
@@ -16,10 +16,27 @@ pub(super) struct Init {
     file: PathBuf,
 }
 
-/// Print the JSON Schema of scenario files (draft-07).
+/// Print a JSON Schema (draft-07): of scenario files, or of what 'run' writes.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  loopwatch schema > scenarios/schema.json")]
-pub(super) struct Schema {}
+#[command(
+    after_help = "Examples:\n  loopwatch schema > scenarios/schema.json\n  loopwatch schema results"
+)]
+pub(super) struct Schema {
+    /// Of what
+    #[arg(value_name = "FORMAT", value_enum, default_value_t = Format::Scenario)]
+    format: Format,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// Scenario files
+    Scenario,
+    /// The document of --json
+    Results,
+    /// A line of --events
+    Events,
+}
 
 impl Init {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
@@ -44,12 +61,13 @@ impl Init {
 }
 
 impl Schema {
-    #[expect(
-        clippy::unused_self,
-        reason = "every command has the same form; this one has no arguments yet"
-    )]
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let text = serde_json::to_string_pretty(&scenario::json_schema())?;
+        let schema = match self.format {
+            Format::Scenario => scenario::json_schema(),
+            Format::Results => export::json_schema(),
+            Format::Events => export::event_schema(),
+        };
+        let text = serde_json::to_string_pretty(&schema)?;
         writeln!(anstream::stdout(), "{text}")?;
         Ok(Exit::Passed)
     }

@@ -7,22 +7,31 @@ mod backend;
 mod bench;
 mod chat;
 mod checkpoint;
+mod compare;
 mod detect;
 mod doctor;
+mod events;
+mod execution;
 mod exit;
 mod faults;
 mod generate;
 mod init;
+mod manual;
+mod merge;
 mod models;
+mod outputs;
 mod paths;
 mod progress;
 mod provenance;
 mod report;
+mod resume;
 mod review;
 mod run;
 mod sampling;
+mod screen;
 mod serve;
 mod serve_file;
+mod shard;
 mod signals;
 mod style;
 mod summary;
@@ -48,8 +57,9 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 4 nothing selected,
-100 assertion, loop or snapshot failure, 101 target could not be loaded, 130 or 143 interrupted.
+Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 3 inconclusive (if asked
+for), 4 nothing selected, 5 passed so far and some left, 99 slower than allowed, 100 assertion, loop
+or snapshot failure, 101 target could not be loaded or answer, 130 or 143 interrupted.
 
 Environment: MLX_REPETITION_PENALTY and MLX_REPETITION_CONTEXT_SIZE set the defaults of the
 penalty and its window; HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE rule where
@@ -57,7 +67,7 @@ hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Run),
+    Run(Box<run::Run>),
     Sweep(Box<sweep::Sweep>),
     Generate(Box<generate::Generate>),
     Serve(Box<serve::Serve>),
@@ -70,10 +80,14 @@ enum Command {
     Reject(review::Review),
     Judge(report::Judge),
     Report(report::Report),
+    Merge(merge::Merge),
+    Compare(compare::Compare),
     Faults(faults::FaultServer),
     Doctor(doctor::Doctor),
     Init(init::Init),
     Schema(init::Schema),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit code.
@@ -91,10 +105,14 @@ pub fn main() -> ExitCode {
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Merge(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     crate::engine::wait_for_threads();
     match outcome {

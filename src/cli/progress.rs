@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::screen::Screen;
 use super::table::Table;
 use crate::plan::Case;
 use crate::record::ModelProvenance;
@@ -15,9 +16,10 @@ fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
-/// Shows events as they come, on stdout; the counter goes to stderr.
+/// Shows events as they come, where people read; the counter goes to stderr.
 pub(super) struct Progress {
     bar: ProgressBar,
+    screen: Screen,
     table: Table,
     /// The cases that have begun and not ended: number and id.
     current: Vec<(usize, String)>,
@@ -30,22 +32,22 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// Prints what will run.
-    pub(super) fn start(cases: &[Case], models: &[ModelProvenance]) -> Self {
+    pub(super) fn start(cases: &[Case], models: &[ModelProvenance], screen: Screen) -> Self {
         let controls = cases.iter().filter(|case| case.control.is_some()).count();
         let mut files: Vec<&str> = cases.iter().map(|case| case.scenario.as_str()).collect();
         files.dedup();
-        anstream::println!(
+        screen.line(&format!(
             "loopwatch {}: {} in {}, {controls} with a control",
             env!("CARGO_PKG_VERSION"),
             counted(cases.len(), "case"),
             counted(files.len(), "scenario"),
-        );
+        ));
         for model in models {
-            anstream::println!("model {} ({})", model.name, model.description);
+            screen.line(&format!("model {} ({})", model.name, model.description));
         }
-        anstream::println!();
+        screen.line("");
         let table = Table::new(cases.iter().map(|case| case.id.as_str()));
-        anstream::println!("{}", table.head());
+        screen.line(&table.head());
         let bar = ProgressBar::with_draw_target(
             Some(cases.len() as u64),
             ProgressDrawTarget::stderr_with_hz(10),
@@ -57,6 +59,7 @@ impl Progress {
         }
         Self {
             bar,
+            screen,
             table,
             current: Vec::new(),
             tokens: 0,
@@ -80,7 +83,7 @@ impl Progress {
             RunEvent::CaseFinished { index, record } => {
                 self.current.retain(|(number, _)| number != index);
                 let row = self.table.row(record);
-                self.bar.suspend(|| anstream::println!("{row}"));
+                self.bar.suspend(|| self.screen.line(&row));
                 self.bar.inc(1);
                 self.redraw();
             }

@@ -26,6 +26,7 @@ pub(super) fn collect(
         overrides,
         environment,
         models,
+        plan: None,
     }
 }
 

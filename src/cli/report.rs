@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::{Exit, Explained};
+use super::outputs::Outputs;
+use super::screen::Screen;
 use super::table::Table;
 use super::{paths, run, summary};
 use crate::record::{CaseVerdict, Record, Summary};
@@ -12,7 +14,7 @@ use crate::report;
 use crate::runner::{compare_snapshots, rejudge};
 use crate::snapshot::SnapshotStore;
 
-/// Write the HTML report of a recorded run again.
+/// Write the HTML report of a recorded run again, and results for other programs.
 #[derive(Debug, Args)]
 pub(super) struct Report {
     /// The run's folder or record file, or 'latest'
@@ -24,6 +26,8 @@ pub(super) struct Report {
     /// Where 'latest' looks
     #[arg(long, value_name = "DIR", default_value = "reports")]
     reports: PathBuf,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 /// Judge a recorded run again, without a model.
@@ -59,6 +63,8 @@ impl Report {
             Explained::usage(format!("cannot write {}: {error}", page.display()))
         })?;
         anstream::println!("{}", page.display());
+        self.outputs.prepare()?;
+        self.outputs.write(&record, Screen::Stdout)?;
         Ok(Exit::Passed)
     }
 }

@@ -1,24 +1,32 @@
 //! `loopwatch run`: the scenarios, their verdicts, the record and the report.
 
-use std::path::PathBuf;
-
-use clap::Args;
-use tokio::sync::{oneshot, watch};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::backend::BackendFlags;
+use super::events::Events;
+use super::execution::Execution;
 use super::exit::{Exit, Explained};
+use super::outputs::Outputs;
 use super::progress::Progress;
+use super::resume::{self, Begun};
+use super::screen::Screen;
 use super::targets::Answering;
-use super::{paths, provenance, sampling, summary};
+use super::{paths, provenance, sampling, shard, summary};
 use crate::backend::Precision;
 use crate::endpoint::TargetWire;
+use crate::engine::EngineOptions;
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
-use crate::record::{Record, RecordWriter, Summary};
+use crate::record::{
+    ModelProvenance, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter,
+    ShardProvenance, Summary,
+};
 use crate::report;
-use crate::runner::{self, RunContext};
+use crate::runner;
 use crate::scenario::Scenario;
 use crate::snapshot::{SnapshotStore, UpdatePolicy};
+use clap::Args;
 
 /// Run scenarios and judge what the model says.
 #[derive(Debug, Args)]
@@ -57,23 +65,49 @@ pub(super) struct Run {
     /// List the selected cases and run nothing
     #[arg(long)]
     list: bool,
+    /// Begin no case after the first that does not pass; those that have begun are ended
+    #[arg(long)]
+    fail_fast: bool,
+    /// Begin no case after this time, such as 50m, and end with 5 if some are left and none failed
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_time: Option<Duration>,
+    /// Run one part of the cases: I/N, or 'auto' or auto/N to take the place that GitLab, CircleCI,
+    /// Buildkite, Kubernetes or Slurm gave this job
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+    /// Go on with an unfinished run of the same command: its folder, 'latest', or 'auto', which
+    /// starts a new one if there is none to go on with
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// Write a line of JSON for each event meanwhile; - is stdout, and people then read stderr
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    crate::yaml::duration(text).ok_or_else(|| "write it as 30s or 50m; at most a day".to_owned())
 }
 
 /// Conversations that go on together unless asked for otherwise: more gain little on a few cores.
 const JOBS: u16 = 16;
 
 const EXAMPLES: &str = "\
-Ends with 0 if all cases pass, 100 if one fails, 101 if a model cannot be loaded, 2 for a broken
-scenario, 4 if nothing is selected.
+Ends with 0 if all cases pass, 100 if one fails, 101 if a model cannot be loaded or a server not
+answer, 2 for a broken scenario, 4 if nothing is selected, 5 if some are left. docs/exit-codes.md
+has the rest, docs/ci.md shows how to use it in CI.
 
 Examples:
   loopwatch run
   loopwatch run scenarios/read-readme.yaml
   loopwatch run --filter tag:agent
+  loopwatch run --junit results.xml --shard auto --resume auto
   loopwatch run scenarios/read-readme.yaml --set sampling.repetition_penalty=1.0";
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let started = Instant::now();
         let environment = sampling::environment()?;
         let set = self.overrides();
         let targets = self.target.iter().map(|text| TargetWire::parse(text));
@@ -89,61 +123,168 @@ impl Run {
             anstream::eprintln!("nothing to run: no case matches '{filter}'");
             return Ok(Exit::NothingSelected);
         }
+        let screen = match Events::is_stdout(self.events.as_ref()) {
+            true => Screen::Stderr,
+            false => Screen::Stdout,
+        };
+        let plan = self.plan(&mut cases, screen)?;
         if self.list {
             return summary::list(&cases).map(|()| Exit::Passed);
         }
-        let options = self.backend.options()?;
-        let folder = paths::new_run_folder(&self.report)?;
-        let answering = Answering::prepare(&mut cases, &options, &folder).inspect_err(|_| {
-            // A folder that holds a log stays.
-            let _ = std::fs::remove_dir(&folder);
-        })?;
-        let models = &answering.models;
-        let variables = sampling::environment_as_text();
-        // An overridden run is an experiment: its outputs are not meant to become references.
-        let experiment = !set.is_empty()
-            || !self.target.is_empty()
-            || !variables.is_empty()
-            || options.precision != Precision::Exact;
-        let write_pending = !experiment && update_policy() == UpdatePolicy::WritePending;
-        let writer = RecordWriter::create(
-            &folder,
-            &provenance::collect(
-                options.threads,
-                usize::from(self.jobs),
-                self.told(set),
-                variables,
-                models.clone(),
-            ),
-        )?;
+        let deadline = self.max_time.map(|time| started + time);
+        self.start(cases, plan, deadline, screen)
+    }
 
-        let mut progress = Progress::start(&cases, models);
+    /// Runs the cases of a plan, or the rest of them.
+    fn start(
+        &self,
+        mut cases: Vec<Case>,
+        plan: PlanProvenance,
+        deadline: Option<Instant>,
+        screen: Screen,
+    ) -> anyhow::Result<Exit> {
+        let options = self.backend.options()?;
+        self.outputs.prepare()?;
+        let mut events = Events::open(self.events.as_ref())?;
+        let begun = match &self.resume {
+            Some(wanted) => resume::find(wanted, &self.report, &plan)?,
+            None => None,
+        };
+        let folder = match &begun {
+            Some(begun) => {
+                begun.leave_the_rest(&mut cases);
+                begun.tell(&cases, screen);
+                begun.folder.clone()
+            }
+            None => paths::new_run_folder(&self.report)?,
+        };
+        let planned = cases.clone();
+        events.start(&plan, cases.len(), &folder.join("record.jsonl"));
+        let answering = match Answering::prepare(&mut cases, &options, &folder) {
+            Ok(answering) => answering,
+            Err(error) => {
+                // A folder that holds a log stays.
+                let _ = std::fs::remove_dir(&folder);
+                let record = unanswered(begun.map(|begun| begun.record), plan, &planned, &error);
+                self.outputs.write(&record, screen)?;
+                events.finish(&record, super::exit::of_error(&error))?;
+                return Err(error);
+            }
+        };
         let snapshots = SnapshotStore::new(&self.snapshots);
-        let (summary, stopped) = execute(
-            &cases,
-            |interrupted| RunContext {
-                targets: &answering.targets,
-                snapshots: &snapshots,
-                jobs: usize::from(self.jobs),
-                write_pending,
-                interrupted,
-            },
-            writer,
-            &mut |event| progress.show(&event),
-        )?;
+        let write_pending =
+            !self.is_experiment(&options) && update_policy() == UpdatePolicy::WritePending;
+        let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
+        let writer = match begun {
+            Some(begun) => begun.continued(&answering.models)?,
+            None => {
+                let provenance = self.provenance(&options, plan, &answering.models);
+                RecordWriter::create(&folder, &provenance)?
+            }
+        };
+        let mut progress = Progress::start(&cases, &answering.models, screen);
+        let execution = Execution {
+            cases: &cases,
+            targets: &answering.targets,
+            snapshots: &snapshots,
+            jobs: usize::from(self.jobs),
+            write_pending,
+            fail_fast: self.fail_fast,
+            deadline,
+            earlier,
+        };
+        let outcome = execution.run(writer, &mut |event| {
+            progress.show(event);
+            events.show(event);
+        })?;
         progress.stop();
         drop(answering);
+        self.conclude(&folder, &snapshots, outcome, write_pending, events, screen)
+    }
 
-        let record = Record::read(&folder)?;
-        let page = folder.join("index.html");
-        std::fs::write(&page, report::html(&record))?;
+    /// Writes the report and the results, and tells how the run ended.
+    fn conclude(
+        &self,
+        folder: &Path,
+        snapshots: &SnapshotStore,
+        (summary, stopped): (Summary, Option<Exit>),
+        write_pending: bool,
+        events: Events,
+        screen: Screen,
+    ) -> anyhow::Result<Exit> {
+        let record = Record::read(folder)?;
+        std::fs::write(folder.join("index.html"), report::html(&record))?;
         let mut pending = snapshots.pending()?;
         pending.retain(|snapshot| {
             let of = |id: &str| snapshot.name.starts_with(&format!("{id}."));
             record.cases.iter().any(|case| of(&case.id))
         });
-        summary::print(&record, &summary, &folder, &pending, write_pending)?;
-        Ok(exit(&summary, stopped))
+        summary::print(&record, &summary, folder, &pending, write_pending, screen)?;
+        self.outputs.write(&record, screen)?;
+        let exit = exit(&summary, stopped);
+        events.finish(&record, exit)?;
+        Ok(exit)
+    }
+
+    /// An overridden run is an experiment: its outputs are not meant to become references.
+    fn is_experiment(&self, options: &EngineOptions) -> bool {
+        !self.overrides().is_empty()
+            || !self.target.is_empty()
+            || !sampling::environment_as_text().is_empty()
+            || options.precision != Precision::Exact
+    }
+
+    fn provenance(
+        &self,
+        options: &EngineOptions,
+        plan: PlanProvenance,
+        models: &[ModelProvenance],
+    ) -> Provenance {
+        Provenance {
+            plan: Some(plan),
+            ..provenance::collect(
+                options.threads,
+                usize::from(self.jobs),
+                self.told(self.overrides()),
+                sampling::environment_as_text(),
+                models.to_vec(),
+            )
+        }
+    }
+
+    /// What is to be done, with the cases of this shard alone left in `cases`.
+    fn plan(&self, cases: &mut Vec<Case>, screen: Screen) -> anyhow::Result<PlanProvenance> {
+        let sha256 = plan::fingerprint(cases);
+        let total = cases.len();
+        let shard = match &self.shard {
+            Some(text) => Some(shard::find(text, &|name| std::env::var(name).ok())?),
+            None => None,
+        };
+        if let Some((shard, found)) = &shard {
+            shard.select(cases);
+            let from = found
+                .as_ref()
+                .map_or_else(String::new, |found| format!(", from {found}"));
+            screen.line(&format!(
+                "shard {shard}{from}: {} of {total} cases",
+                cases.len()
+            ));
+        }
+        let planned = |case: &Case| PlannedCase {
+            id: case.id.clone(),
+            index: case.index,
+            scenario: case.scenario.clone(),
+            line: case.line,
+        };
+        Ok(PlanProvenance {
+            sha256,
+            total,
+            shard: shard.map(|(shard, _)| ShardProvenance {
+                index: shard.index(),
+                count: shard.count(),
+            }),
+            selected: cases.iter().map(planned).collect(),
+        })
     }
 
     /// What is laid over every scenario, in the form of `--set`.
@@ -187,51 +328,27 @@ impl Run {
     }
 }
 
-/// Runs cases on a runtime of its own, and ends early at Ctrl-C or SIGTERM; then the exit code
-/// says which. `context` is given what becomes true at such an end.
-pub(super) fn execute<'a>(
+/// What other programs are told if nobody can answer: every case that was to run is in trouble.
+fn unanswered(
+    begun: Option<Record>,
+    plan: PlanProvenance,
     cases: &[Case],
-    context: impl FnOnce(watch::Receiver<bool>) -> RunContext<'a>,
-    writer: RecordWriter,
-    on_event: &mut dyn FnMut(runner::RunEvent<'_>),
-) -> anyhow::Result<(Summary, Option<Exit>)> {
-    // Without the event queue of the system, which only signals need: waking a thread that
-    // waits for it costs microseconds, and every step of the model wakes this one.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
-    let mut signals = signals()?;
-    let (stop, interrupted) = watch::channel(false);
-    let context = context(interrupted);
-    runtime.block_on(async {
-        let run = runner::run(cases, &context, writer, on_event);
-        let mut run = std::pin::pin!(run);
-        tokio::select! {
-            summary = &mut run => Ok((summary?, None)),
-            // Without the thread behind it there are no signals, and the run goes on.
-            Ok(signal) = &mut signals => {
-                // The run holds a receiver, so this cannot fail while it goes on.
-                let _ = stop.send(true);
-                Ok((run.await?, Some(signal)))
-            }
-        }
-    })
-}
-
-/// Listens on a thread of its own, which ends with the program.
-fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let exit = runtime.block_on(super::signals::asked_to_stop());
-            // A run that is over needs no signal.
-            let _ = sender.send(exit);
-        })?;
-    Ok(receiver)
+    error: &anyhow::Error,
+) -> Record {
+    let error = format!("{error:#}");
+    let mut record = begun.unwrap_or_else(|| Record {
+        provenance: Provenance {
+            plan: Some(plan),
+            ..provenance::collect(0, 0, Vec::new(), Vec::new(), Vec::new())
+        },
+        cases: Vec::new(),
+        summary: None,
+        truncated: false,
+    });
+    let rest = cases.iter().map(|case| runner::unanswered(case, &error));
+    record.cases.extend(rest);
+    record.summary = Some(resume::totals(&record));
+    record
 }
 
 fn update_policy() -> UpdatePolicy {
@@ -239,14 +356,17 @@ fn update_policy() -> UpdatePolicy {
     UpdatePolicy::from_environment(variable("CI").as_deref(), variable("TF_BUILD").as_deref())
 }
 
-/// The more serious outcome wins; `stopped` is the code of an early end, if there was one.
+/// The more serious outcome wins; `stopped` is the code of the signal that ended the run, if one
+/// did.
 pub(super) fn exit(summary: &Summary, stopped: Option<Exit>) -> Exit {
     if summary.errored > 0 {
         Exit::Target
-    } else if summary.not_run > 0 {
-        stopped.unwrap_or(Exit::Interrupted)
+    } else if let (Some(signal), 1..) = (stopped, summary.not_run) {
+        signal
     } else if summary.failed > 0 {
         Exit::Failed
+    } else if summary.not_run > 0 {
+        Exit::Outstanding
     } else {
         Exit::Passed
     }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::screen::Screen;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::plan::Case;
 use crate::record::{CaseRecord, CaseVerdict, Provenance, Record, Summary};
@@ -15,8 +16,9 @@ pub(super) fn print(
     folder: &Path,
     pending: &[PendingSnapshot],
     pending_written: bool,
+    screen: Screen,
 ) -> anyhow::Result<()> {
-    let mut out = anstream::stdout().lock();
+    let mut out = screen.lock();
     failures(&mut out, record)?;
     retries(&mut out, record)?;
     totals(&mut out, record, summary)?;

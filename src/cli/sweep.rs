@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::backend::BackendFlags;
+use super::execution::Execution;
 use super::exit::{Exit, Explained};
-use super::run::execute;
 use super::targets::Answering;
 use super::{paths, provenance, sampling};
 use crate::plan::{self, Case, Filter, Overrides};
-use crate::record::{Provenance, Record, RecordWriter};
+use crate::record::{Provenance, Record, RecordWriter, Summary};
 use crate::report;
-use crate::runner::RunContext;
 use crate::scenario::Scenario;
 use crate::snapshot::SnapshotStore;
 use crate::sweep::{
@@ -114,18 +113,17 @@ impl Sweep {
         print::design(&design, &definition, &answering.models)?;
         let mut progress = Progress::start(design.runs.len());
         let snapshots = SnapshotStore::new(Path::new("snapshots"));
-        let (summary, stopped) = execute(
-            &design.runs,
-            |interrupted| RunContext {
-                targets: &answering.targets,
-                snapshots: &snapshots,
-                jobs: usize::from(self.jobs),
-                write_pending: false,
-                interrupted,
-            },
-            writer,
-            &mut |event| progress.show(&event),
-        )?;
+        let execution = Execution {
+            cases: &design.runs,
+            targets: &answering.targets,
+            snapshots: &snapshots,
+            jobs: usize::from(self.jobs),
+            write_pending: false,
+            fail_fast: false,
+            deadline: None,
+            earlier: Summary::default(),
+        };
+        let (summary, stopped) = execution.run(writer, &mut |event| progress.show(event))?;
         let record = Record::read(&folder)?;
         let outcomes = outcomes(&design, &record);
         let distortion = match stopped {

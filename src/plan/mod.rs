@@ -5,7 +5,9 @@
 
 mod discover;
 mod filter;
+mod fingerprint;
 mod overrides;
+mod shard;
 
 use std::collections::HashSet;
 
@@ -13,7 +15,9 @@ use thiserror::Error;
 
 pub use discover::discover;
 pub use filter::Filter;
+pub use fingerprint::fingerprint;
 pub use overrides::Overrides;
+pub use shard::Shard;
 
 pub use crate::endpoint::Endpoint;
 pub use crate::scenario::{Limits, MockTools, ModelName, Script};
@@ -32,6 +36,8 @@ pub struct PlanError(pub String);
 pub struct Case {
     /// `<scenario>/<test>`, and `@<target>` if there are several; unique in the plan.
     pub id: String,
+    /// Its place among all cases, from 0, before any are selected.
+    pub index: usize,
     /// Path of the scenario file as given.
     pub scenario: String,
     /// Line of the test in that file, counted from 1.
@@ -129,6 +135,7 @@ pub fn expand(
                 }
                 cases.push(Case {
                     id,
+                    index: cases.len(),
                     target,
                     ..case.clone()
                 });
@@ -163,6 +170,7 @@ fn case(
     let limits = test.limits.overlaid(&overrides.limits);
     Ok(Case {
         id: format!("{}/{}", scenario.name, test.id),
+        index: 0,
         scenario: scenario.path.clone(),
         line: test.line,
         description: scenario.description.clone(),

@@ -17,7 +17,7 @@ pub const FORMAT_VERSION: u32 = 1;
 #[serde(tag = "line", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Line {
     /// The first line: what ran, where, and with which command.
-    Run(Provenance),
+    Run(Box<Provenance>),
     /// One finished case.
     Case(Box<CaseRecord>),
     /// The last line.
@@ -52,6 +52,55 @@ pub struct Provenance {
     pub environment: Vec<String>,
     /// The models that were loaded.
     pub models: Vec<ModelProvenance>,
+    /// What was to be run, so that a reader can tell what is missing, and a later start can go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanProvenance>,
+}
+
+/// What a run was to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanProvenance {
+    /// SHA-256 over everything that decides what is asked and how it is judged, in all shards
+    /// together; hexadecimal. Runs with one plan can be merged, and continued.
+    pub sha256: String,
+    /// Cases of all shards together.
+    pub total: usize,
+    /// Which part of the plan this run takes; nothing for the whole of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardProvenance>,
+    /// The cases of this run, in the order of the plan.
+    pub selected: Vec<PlannedCase>,
+}
+
+/// A part of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardProvenance {
+    /// Which part, from 1.
+    pub index: usize,
+    /// How many parts there are.
+    pub count: usize,
+}
+
+impl std::fmt::Display for ShardProvenance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+/// A case that is to be run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedCase {
+    /// Its id.
+    pub id: String,
+    /// Its place in the whole plan, from 0.
+    pub index: usize,
+    /// Path of the scenario file as given.
+    pub scenario: String,
+    /// Line of the test in that file, counted from 1.
+    pub line: usize,
 }
 
 /// Before there were jobs, there was one.
@@ -89,7 +138,7 @@ pub enum CaseVerdict {
 pub struct CaseRecord {
     /// `<scenario>/<test>`, unique in the run.
     pub id: String,
-    /// Its place in the plan, from 0.
+    /// Its place in the whole plan, from 0; a shard has some of the places.
     #[serde(default)]
     pub index: usize,
     /// Path of the scenario file as given.

@@ -4,10 +4,11 @@
 //! them back. It does not know how cases are run or how they are shown.
 
 mod format;
+mod resume;
 mod store;
 
 pub use format::{
-    CaseRecord, CaseVerdict, ControlRecord, FORMAT_VERSION, Line, ModelProvenance, Provenance,
-    RunRecord, Summary,
+    CaseRecord, CaseVerdict, ControlRecord, FORMAT_VERSION, Line, ModelProvenance, PlanProvenance,
+    PlannedCase, Provenance, RunRecord, ShardProvenance, Summary,
 };
 pub use store::{Record, RecordError, RecordWriter};

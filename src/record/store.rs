@@ -4,7 +4,7 @@
 //! produced the cases, or how a record is shown.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::{CaseRecord, FORMAT_VERSION, Line, Provenance, Summary};
 
 /// Name of the record's file inside the folder of its run.
-const RECORD_FILE: &str = "record.jsonl";
+pub(super) const RECORD_FILE: &str = "record.jsonl";
 
 /// What is wrong with a record, in which file and line, and what to do about it.
 #[derive(Debug, Error)]
@@ -46,6 +46,12 @@ pub enum RecordError {
     )]
     Exists {
         /// The existing record.
+        path: PathBuf,
+    },
+    /// Another process writes to the record.
+    #[error("{} is being written by another process; wait for it, or end it", path.display())]
+    Busy {
+        /// The record.
         path: PathBuf,
     },
     /// A line could not be read back as what was written.
@@ -117,8 +123,8 @@ pub enum RecordError {
 /// in flight.
 #[derive(Debug)]
 pub struct RecordWriter {
-    file: File,
-    path: PathBuf,
+    pub(super) file: File,
+    pub(super) path: PathBuf,
 }
 
 impl RecordWriter {
@@ -137,9 +143,19 @@ impl RecordWriter {
                 io::ErrorKind::AlreadyExists => RecordError::Exists { path: path.clone() },
                 _ => io_error("create", &path, problem),
             })?;
-        let mut writer = Self { file, path };
-        writer.write("the header", &Line::Run(provenance.clone()))?;
+        let mut writer = Self::holding(file, path)?;
+        writer.write("the header", &Line::Run(Box::new(provenance.clone())))?;
         Ok(writer)
+    }
+
+    /// Writes through `file`, which no other process may do meanwhile. The system gives the lock
+    /// back when this one ends, however it ends.
+    pub(super) fn holding(file: File, path: PathBuf) -> Result<Self, RecordError> {
+        match file.try_lock() {
+            // Some file systems have no locks, and then there is no telling.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { file, path }),
+            Err(TryLockError::WouldBlock) => Err(RecordError::Busy { path }),
+        }
     }
 
     /// Appends a finished case.
@@ -191,7 +207,7 @@ fn encode(line: &Line) -> Result<Vec<u8>, String> {
 ///
 /// By hand and not by the derived `Deserialize` of [`Line`]: serde buffers internally tagged
 /// enums in a form in which integer keys stay strings, and the keys of `logit_bias` are integers.
-fn decode(bytes: &[u8]) -> Result<Line, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Line, String> {
     let mut value = parse(bytes)?;
     match take_tag(&mut value).as_deref() {
         Some("run") => from_value(value).map(Line::Run),
@@ -218,7 +234,7 @@ fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-fn io_error(action: &'static str, path: &Path, problem: io::Error) -> RecordError {
+pub(super) fn io_error(action: &'static str, path: &Path, problem: io::Error) -> RecordError {
     RecordError::Io {
         action,
         path: path.to_owned(),
@@ -259,7 +275,7 @@ impl Record {
     }
 
     /// Reads the content of the file `path`.
-    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, RecordError> {
+    pub(super) fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, RecordError> {
         let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         // What follows the last line break: nothing, or a line that was cut short. A line that
         // lacks nothing but its line break is as good as the others, and no shorter beginning of
@@ -360,12 +376,12 @@ fn not_a_record(path: &Path, reason: impl Into<String>) -> RecordError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::generation::SamplingSettings;
     use crate::record::{CaseVerdict, ModelProvenance, RunRecord};
 
-    fn provenance() -> Provenance {
+    pub(in crate::record) fn provenance() -> Provenance {
         Provenance {
             format: FORMAT_VERSION,
             tool: "loopwatch 0.1.0".to_owned(),
@@ -382,11 +398,12 @@ mod tests {
                 description: "llama, 5.5 M".to_owned(),
                 weights_sha256: "ab".repeat(32),
             }],
+            plan: None,
         }
     }
 
     /// A case with what is hard to store: integer keys, characters of several bytes, fractions.
-    fn case(id: &str) -> CaseRecord {
+    pub(in crate::record) fn case(id: &str) -> CaseRecord {
         let settings = SamplingSettings {
             logit_bias: Some([(3, -0.1), (u32::MAX, 2.5)].into()),
             ..Default::default()
@@ -413,7 +430,7 @@ mod tests {
         }
     }
 
-    fn summary() -> Summary {
+    pub(in crate::record) fn summary() -> Summary {
         Summary {
             passed: 2,
             wall_ms: 1_234,
@@ -422,7 +439,7 @@ mod tests {
     }
 
     /// A folder with a record of two cases, and the record's bytes.
-    fn written() -> (tempfile::TempDir, Vec<u8>) {
+    pub(in crate::record) fn written() -> (tempfile::TempDir, Vec<u8>) {
         let dir = tempfile::tempdir().expect("a folder");
         let run = dir.path().join("reports/first");
         let mut writer = RecordWriter::create(&run, &provenance()).expect("created");

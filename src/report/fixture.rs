@@ -142,6 +142,7 @@ fn check(label: &str, line: usize, status: CheckStatus, message: &str) -> Check 
         line,
         status,
         message: message.to_owned(),
+        diff: None,
     }
 }
 
@@ -468,6 +469,7 @@ fn provenance() -> Provenance {
             description: "llama, 5.5 M parameters, 4 bit".to_owned(),
             weights_sha256: "0123456789abcdef".repeat(4),
         }],
+        plan: None,
     }
 }
 

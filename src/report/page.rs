@@ -158,6 +158,7 @@ fn facts(record: &Record) -> Vec<Fact> {
         overrides,
         environment,
         models,
+        plan,
     } = &record.provenance;
     let fact = |name, value: String, detail: String| Fact {
         name,
@@ -206,6 +207,10 @@ fn facts(record: &Record) -> Vec<Fact> {
         if !settings.is_empty() {
             facts.push(fact(name, settings.join(", "), detail.to_owned()));
         }
+    }
+    if let Some((plan, shard)) = plan.as_ref().and_then(|plan| Some((plan, plan.shard?))) {
+        let part = format!("{} of {}", plan.selected.len(), things(plan.total, "case"));
+        facts.push(fact("Shard", shard.to_string(), part));
     }
     facts
 }

@@ -1,5 +1,7 @@
 //! One case: the run under test, its control, and their verdict.
 
+use std::cell::Cell;
+
 use super::conversation::{Ending, converse};
 use super::judging::{control_held, judge_run, verdict};
 use super::reference::{SnapshotIdentity, compare_or_pend};
@@ -18,6 +20,8 @@ pub(super) struct Session<'a> {
     pub(super) case: &'a Case,
     pub(super) context: &'a RunContext<'a>,
     pub(super) slots: &'a Slots,
+    /// Whether the run under test, which takes its slot before the control, has begun.
+    pub(super) begun: Cell<bool>,
     pub(super) emit: &'a dyn Fn(RunEvent<'_>),
 }
 
@@ -47,24 +51,7 @@ impl Session<'_> {
             }
             _ => None,
         };
-        Some(CaseRecord {
-            id: case.id.clone(),
-            index: self.index,
-            scenario: case.scenario.clone(),
-            scenario_line: case.line,
-            description: case.description.clone(),
-            why: case.why.clone(),
-            model: case.model.written.clone(),
-            target: match &case.target {
-                Endpoint::Engine => None,
-                server => Some(server.to_string()),
-            },
-            template: case.template.clone(),
-            assertions: case.specs.clone(),
-            verdict: verdict(&run, control.as_ref()),
-            run,
-            control,
-        })
+        Some(record_of(case, run, control))
     }
 
     /// One conversation, judged. Only the run under test may leave a pending snapshot: a control
@@ -76,9 +63,11 @@ impl Session<'_> {
             return Some(failed_run(sampling, error));
         };
         let _slot = self.slots.take(wants_no_company(case)).await?;
-        if *context.interrupted.borrow() {
+        let stopped = !self.begun.get() && !(context.may_begin)();
+        if stopped || *context.interrupted.borrow() {
             return None;
         }
+        self.begun.set(true);
         let index = self.index;
         if !control {
             (self.emit)(RunEvent::CaseStarted { index, case });
@@ -121,10 +110,38 @@ impl Session<'_> {
                 line: case.line,
                 status: CheckStatus::Failed,
                 message: limit,
+                diff: None,
             });
         }
         Some(run)
     }
+}
+
+fn record_of(case: &Case, run: RunRecord, control: Option<ControlRecord>) -> CaseRecord {
+    CaseRecord {
+        id: case.id.clone(),
+        index: case.index,
+        scenario: case.scenario.clone(),
+        scenario_line: case.line,
+        description: case.description.clone(),
+        why: case.why.clone(),
+        model: case.model.written.clone(),
+        target: match &case.target {
+            Endpoint::Engine => None,
+            server => Some(server.to_string()),
+        },
+        template: case.template.clone(),
+        assertions: case.specs.clone(),
+        verdict: verdict(&run, control.as_ref()),
+        run,
+        control,
+    }
+}
+
+/// The record of a case that could not even be asked, because of `error`.
+#[must_use]
+pub fn unanswered(case: &Case, error: &str) -> CaseRecord {
+    record_of(case, failed_run(&case.sampling, error.to_owned()), None)
 }
 
 /// Compares with the reviewed snapshot; with `pend`, leaves a pending one where they differ.

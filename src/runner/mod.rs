@@ -10,7 +10,7 @@ mod judging;
 mod reference;
 mod slots;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +19,7 @@ use futures_util::{StreamExt, stream};
 use indexmap::IndexMap;
 use tokio::sync::watch;
 
+pub use case::unanswered;
 pub use judging::rejudge;
 pub use reference::{RecordedComparisons, compare_snapshots};
 
@@ -38,21 +39,21 @@ pub type Targets = BTreeMap<Answerer, Arc<dyn Target>>;
 pub enum RunEvent<'a> {
     /// A case begins.
     CaseStarted {
-        /// Its number, from 0.
+        /// Its place in the plan, from 0.
         index: usize,
         /// The case.
         case: &'a Case,
     },
     /// A generation of the case, or of its control, made one more token.
     Token {
-        /// The number of the case.
+        /// The place of the case in the plan.
         index: usize,
         /// Whether it is the control that runs.
         control: bool,
     },
     /// A case ended, and is recorded.
     CaseFinished {
-        /// Its number, from 0.
+        /// Its place in the plan, from 0.
         index: usize,
         /// Everything about it.
         record: &'a CaseRecord,
@@ -71,10 +72,15 @@ pub struct RunContext<'a> {
     pub write_pending: bool,
     /// Becomes true when the user wants to stop.
     pub interrupted: watch::Receiver<bool>,
+    /// Whether one more case may begin; asked before each. Cases that have begun are ended.
+    pub may_begin: &'a dyn Fn() -> bool,
+    /// Totals of the cases that an earlier start of this run has recorded.
+    pub earlier: Summary,
 }
 
 /// Runs every case, appends each to the record when it ends, and closes the record. An
-/// interrupted run leaves out the cases that it was in and those that had not begun.
+/// interrupted run leaves out the cases that it was in and those that had not begun; one that
+/// `may_begin` stops leaves out only the latter.
 ///
 /// Outputs do not depend on `jobs`. Cases whose verdict may depend on their company, because they
 /// judge a time, run alone, behind the other cases of their model.
@@ -88,17 +94,19 @@ pub async fn run(
     on_event: &mut dyn FnMut(RunEvent<'_>),
 ) -> Result<Summary, RecordError> {
     let start = Instant::now();
-    let mut summary = Summary::default();
+    let mut summary = context.earlier;
+    let mut ended = 0;
     let slots = Slots::new(context.jobs);
     let on_event = RefCell::new(on_event);
     let emit = |event: RunEvent<'_>| (*on_event.borrow_mut())(event);
     for group in by_model(cases) {
         let outcomes = group.into_iter().map(|index| {
             let session = Session {
-                index,
+                index: cases[index].index,
                 case: &cases[index],
                 context,
                 slots: &slots,
+                begun: Cell::new(false),
                 emit: &emit,
             };
             session.run()
@@ -113,6 +121,7 @@ pub async fn run(
                 CaseVerdict::Failed => summary.failed += 1,
                 CaseVerdict::Errored => summary.errored += 1,
             }
+            ended += 1;
             record.append(&finished)?;
             emit(RunEvent::CaseFinished {
                 index: finished.index,
@@ -120,8 +129,9 @@ pub async fn run(
             });
         }
     }
-    summary.not_run = cases.len() - summary.passed - summary.failed - summary.errored;
-    summary.wall_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    summary.not_run = cases.len() - ended;
+    let wall_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    summary.wall_ms = summary.wall_ms.saturating_add(wall_ms);
     record.finish(&summary)?;
     Ok(summary)
 }

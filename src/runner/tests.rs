@@ -100,6 +100,7 @@ fn provenance() -> Provenance {
         overrides: Vec::new(),
         environment: Vec::new(),
         models: Vec::new(),
+        plan: None,
     }
 }
 
@@ -122,6 +123,8 @@ fn run_all(jobs: usize, stop_after: usize) -> (BTreeMap<String, usize>, Vec<Stri
         jobs,
         write_pending: false,
         interrupted,
+        may_begin: &|| true,
+        earlier: Summary::default(),
     };
     let mut ended = Vec::new();
     let mut on_event = |event: RunEvent<'_>| {

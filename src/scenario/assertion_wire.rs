@@ -57,6 +57,10 @@ impl<'de> Visitor<'de> for Spellings {
                     spec.kind = key;
                     spec.value = Some(map.next_value::<Value>()?);
                 }
+                // Two keys make the full form, so it is the first that does not exist.
+                key if short && KEYS.contains(&key) => {
+                    return Err(A::Error::unknown_field(&spec.kind, KEYS));
+                }
                 _ => return Err(A::Error::unknown_field(&key, KEYS)),
             }
         }

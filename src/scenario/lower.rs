@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_saphyr::{Location, Spanned};
 
-use super::mock::MockTools;
+use super::mock::{MockTool, MockTools};
+use super::tool_names::check_call;
 use super::tools::lower_tools;
 use super::wire::{ControlWire, LimitsWire, ScenarioWire, TestWire};
 use super::{Control, DEFAULT_MODEL, ModelName, Scenario, Script, Test};
@@ -41,7 +42,7 @@ pub(super) fn lower(source: Source<'_>, file: ScenarioWire) -> Result<Scenario, 
             let message = format!("the id '{}' is taken by an earlier test", id.value);
             return Err(source.error(&id.referenced, message));
         }
-        tests.push(lower_test(&source, &file, test)?);
+        tests.push(lower_test(&source, &file, test, &tools)?);
     }
     let target = match file.target {
         None => TargetWire::default(),
@@ -91,13 +92,14 @@ fn lower_test(
     source: &Source<'_>,
     file: &ScenarioWire,
     test: &Spanned<TestWire>,
+    tools: &[MockTool],
 ) -> Result<Test, YamlError> {
     let at = &test.referenced;
     let test = &test.value;
     let id = check_id(source, &test.id)?;
     let sampling = sampling(source, [file.sampling.as_ref(), test.sampling.as_ref()])?;
     let limits = limits(source, [file.limits.as_ref(), test.limits.as_ref()])?;
-    let (assertions, specs) = lower_assertions(source, test)?;
+    let (assertions, specs) = lower_assertions(source, test, tools)?;
     let control = match test.control.as_ref().or(file.control.as_ref()) {
         Some(control) => Some(lower_control(source, control, &sampling, &assertions)?),
         None => None,
@@ -200,6 +202,7 @@ fn limits(
 fn lower_assertions(
     source: &Source<'_>,
     test: &TestWire,
+    tools: &[MockTool],
 ) -> Result<(Vec<Assertion>, Vec<AssertionSpec>), YamlError> {
     if test.assertions.value.is_empty() {
         let message = "there is no assertion, so this test could not fail";
@@ -211,6 +214,7 @@ fn lower_assertions(
         let at = &wire.referenced;
         let spec = AssertionSpec {
             line: at.line() as usize,
+            column: at.column() as usize,
             ..wire.value.0.clone()
         };
         let lowered = spec.lower().map_err(|error| {
@@ -220,6 +224,7 @@ fn lower_assertions(
                 SpecError::Parameter { .. } => explained,
             }
         })?;
+        check_call(source, at, tools, &lowered)?;
         assertions.push(lowered);
         specs.push(spec);
     }

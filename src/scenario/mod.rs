@@ -9,6 +9,7 @@ mod limits;
 mod lower;
 mod mock;
 mod schema;
+mod tool_names;
 mod tools;
 mod wire;
 

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_saphyr::{Location, Spanned};
 
 use super::mock::{MockAnswer, MockRule, MockTool};
+use super::tool_names::{check_arguments, check_schema};
 use super::wire::{AnswerWire, MockWire, ToolWire};
 use crate::generation::ToolSpec;
 use crate::yaml::{Source, YamlError};
@@ -37,11 +38,16 @@ fn lower_tool(
 ) -> Result<MockTool, YamlError> {
     let wire = &tool.value;
     let schema = &wire.input_schema;
+    check_schema(source, &schema.referenced, name, &schema.value)?;
     if schema.value.get("type").and_then(|kind| kind.as_str()) != Some("object") {
         let message = format!("the input_schema of '{name}' does not describe an object");
         return Err(source
             .error(&schema.referenced, message)
             .with_help("write {type: object, properties: {…}}"));
+    }
+    for rule in &wire.mock {
+        let when = rule.value.when.iter().flat_map(|when| when.keys());
+        check_arguments(source, &rule.referenced, name, &schema.value, when)?;
     }
     let last = wire.mock.len().saturating_sub(1);
     let rules = wire

@@ -33,9 +33,14 @@ impl YamlError {
         location: &Location,
         message: impl Into<String>,
     ) -> Self {
-        let name = path.display().to_string();
         let (line, column) = (location.line().max(1), location.column().max(1));
-        let offset = byte_offset(text, line as usize, column as usize);
+        Self::at_place(path, text, (line as usize, column as usize), message.into())
+    }
+
+    /// Something is wrong at a line and column, both counted from 1.
+    fn at_place(path: &Path, text: &str, (line, column): (usize, usize), message: String) -> Self {
+        let name = path.display().to_string();
+        let offset = byte_offset(text, line, column);
         let rest = text.get(offset..).unwrap_or_default();
         let length = rest
             .find(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ']' | '}'))
@@ -45,12 +50,35 @@ impl YamlError {
                 NamedSource::new(&name, text.to_owned()).with_language("yaml"),
             )),
             path: name,
-            line: line as usize,
-            column: column as usize,
-            message: message.into(),
+            line,
+            column,
+            message,
             help: None,
             span: (offset, length).into(),
         }
+    }
+
+    /// Something is wrong with the key `key` somewhere behind a place: the first one of that name,
+    /// or the place itself if there is none.
+    pub(super) fn at_key(
+        path: &Path,
+        text: &str,
+        location: &Location,
+        key: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        let start = (
+            location.line().max(1) as usize,
+            location.column().max(1) as usize,
+        );
+        let from = byte_offset(text, start.0, start.1);
+        let rest = text.get(from..).unwrap_or_default();
+        let place = rest
+            .match_indices(key)
+            .map(|(at, _)| at)
+            .find(|at| stands_alone(rest, *at, key))
+            .map(|at| line_and_column(text, from + at));
+        Self::at_place(path, text, place.unwrap_or(start), message.into())
     }
 
     /// The file cannot be read at all.
@@ -81,6 +109,22 @@ impl YamlError {
             None => self.to_string(),
         }
     }
+}
+
+/// Whether the word at byte `at` of `text` is not a part of a longer one.
+fn stands_alone(text: &str, at: usize, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
+    let (before, rest) = text.split_at(at);
+    let after = rest.get(word.len()..).unwrap_or_default();
+    !before.ends_with(part) && !after.starts_with(part)
+}
+
+/// The line and column of a byte, both counted from 1.
+fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (line, last.chars().count() + 1)
 }
 
 /// Where a line and column stand in a text, at a character boundary.

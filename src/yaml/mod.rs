@@ -32,6 +32,12 @@ impl Source<'_> {
     pub fn error(&self, at: &Location, message: impl Into<String>) -> YamlError {
         YamlError::at(self.path, self.text, at, message)
     }
+
+    /// An error at the first `key` behind a place, for what was read without its places.
+    #[must_use]
+    pub fn error_at_key(&self, at: &Location, key: &str, message: impl Into<String>) -> YamlError {
+        YamlError::at_key(self.path, self.text, at, key, message)
+    }
 }
 
 /// The text of a file of at most `most` bytes. `help` says what kind of file is wanted.

@@ -6,7 +6,10 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let word = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
+        .map(|candidate| {
+            let lower = candidate.to_lowercase();
+            (strsim::damerau_levenshtein(&word, &lower), candidate)
+        })
         .filter(|(distance, candidate)| {
             *distance <= (candidate.chars().count().max(word.chars().count()) / 3).max(1)
         })

@@ -74,6 +74,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "export",
+        &["generation", "loops", "metrics", "assertion", "record"],
+    ),
+    ("compare", &["generation", "metrics", "assertion", "record"]),
+    (
         "runner",
         &[
             "generation",
@@ -101,6 +106,8 @@ const PURE: &[&str] = &[
     "protocol",
     "assertion",
     "report",
+    "export",
+    "compare",
 ];
 
 /// Lines of a file before its tests.

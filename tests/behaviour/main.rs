@@ -5,23 +5,32 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod annotations;
 mod bench;
 mod builtin;
 mod checkpoints;
+mod ci_files;
 mod commands;
+mod compare;
 mod conformance;
 mod constrained;
 mod corrupted;
 mod determinism;
 mod doctor;
+mod exit_codes;
 mod faults;
 mod fixture_hub;
 mod goldens;
 mod hub;
+mod junit;
 mod layers;
+mod manual;
+mod markdown;
 #[cfg(feature = "mlx")]
 mod operations;
 mod quantised;
+mod results;
+mod resume;
 mod run;
 mod sampler_goldens;
 mod scenarios;
@@ -33,7 +42,9 @@ mod serve_hostile;
 mod serve_together;
 mod served;
 mod statistics;
+mod shards;
 mod support;
 mod sweep;
 mod targets;
 mod templates;
+mod typos;

@@ -89,6 +89,15 @@ impl Sandbox {
         for name in [
             "CI",
             "TF_BUILD",
+            "CI_PROJECT_DIR",
+            "GITHUB_ACTIONS",
+            "GITHUB_OUTPUT",
+            "GITHUB_STEP_SUMMARY",
+            "GITHUB_WORKSPACE",
+            "CI_NODE_INDEX",
+            "CI_NODE_TOTAL",
+            "JOB_COMPLETION_INDEX",
+            "SLURM_ARRAY_TASK_ID",
             "MLX_REPETITION_PENALTY",
             "MLX_REPETITION_CONTEXT_SIZE",
             "CLICOLOR_FORCE",
@@ -127,4 +136,83 @@ impl Sandbox {
 pub(crate) fn repository(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     path.to_str().expect("UTF-8").to_owned()
+}
+
+/// A script of a model that counts to five for ever without a penalty, and stops with one.
+const STUCK: &str = "version: 1\ndescription: Repeats five tokens\nstates:\n  stuck:\n    \
+    loop: [\"one \", \"two \", \"three \", \"four \", \"five \"]\n    \
+    escape: {to: eos, breaks_above: 1.031}\n";
+
+impl Sandbox {
+    /// A scenario `s.yaml` with four cases on a scripted model: one loops, one is cured and its
+    /// control proves it, one has a control that proves nothing, one passes.
+    pub(crate) fn gate_scenario(&self, why: &str) {
+        self.write("checkpoints/stuck.yaml", STUCK);
+        self.write(
+            "s.yaml",
+            &format!(
+                "version: 1\ndescription: A gate\nwhy: {why}\nmodel: script:checkpoints/stuck.yaml\n\
+                 sampling: {{max_tokens: 400}}\ntests:\n\
+                 - id: loops\n  user: go\n  sampling: {{repetition_penalty: 1.0, seed: 5}}\n  \
+                   assert:\n  - contains: one\n  - not-loop\n  - {{type: contains, value: nowhere}}\n\
+                 - id: cured\n  user: go\n  \
+                   control: {{sampling: {{repetition_penalty: 1.0}}, must_fail: [not-loop]}}\n  \
+                   assert: [contains: one, not-loop]\n\
+                 - id: toothless\n  user: go\n  \
+                   control: {{sampling: {{repetition_penalty: 1.2}}, must_fail: [not-loop]}}\n  \
+                   assert: [not-loop]\n\
+                 - id: fine\n  user: go\n  assert: [not-loop]\n"
+            ),
+        );
+    }
+
+    /// A scenario `name` of `count` quick cases that pass.
+    pub(crate) fn many_cases(&self, name: &str, count: usize) {
+        self.write("checkpoints/stuck.yaml", STUCK);
+        let mut yaml = "version: 1\ndescription: Many\nwhy: w\n\
+                        model: script:checkpoints/stuck.yaml\nsampling: {max_tokens: 40}\ntests:\n"
+            .to_owned();
+        for number in 0..count {
+            // Every third one loops, and is no less recorded for that.
+            let penalty = if number % 3 == 2 { 1.0 } else { 1.05 };
+            yaml += &format!(
+                "- {{id: t{number}, user: go {number}, sampling: {{repetition_penalty: {penalty}, \
+                 max_tokens: 400}}, assert: [not-loop]}}\n"
+            );
+        }
+        self.write(name, &yaml);
+    }
+
+    /// The folders of runs below `reports`, oldest first.
+    pub(crate) fn runs(&self, reports: &str) -> Vec<PathBuf> {
+        let found = std::fs::read_dir(self.path(reports)).expect("reports");
+        let mut runs: Vec<PathBuf> = found.map(|run| run.expect("a run").path()).collect();
+        runs.sort();
+        runs
+    }
+}
+
+/// The cases of a run as recorded, in the order of the plan, without what the clock decides.
+pub(crate) fn timeless_cases(run: &Path) -> Vec<serde_json::Value> {
+    fn forget(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for name in ["token_at_us", "e2e_us", "cached_tokens"] {
+                    fields.remove(name);
+                }
+                fields.values_mut().for_each(forget);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(forget),
+            _ => {}
+        }
+    }
+    let text = std::fs::read_to_string(run.join("record.jsonl")).expect("a record");
+    let lines = text.lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        forget(&mut line);
+        line
+    });
+    let mut cases: Vec<_> = lines.filter(|line| line["line"] == "case").collect();
+    cases.sort_by_key(|case| case["index"].as_u64());
+    cases
 }

@@ -1,0 +1,235 @@
+//! No mistyped key passes: every single-character typo, in every key of every example scenario.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use loopwatch::assertion::AssertionSpec;
+use loopwatch::scenario::{Scenario, json_schema};
+use rstest::rstest;
+use serde_json::Value;
+
+/// A key in a file: its bytes.
+struct Key {
+    start: usize,
+    end: usize,
+}
+
+/// All keys of the language, to leave out typos that give another one.
+fn language() -> BTreeSet<String> {
+    fn collect(schema: &Value, found: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(object) => {
+                if let Some(properties) = object.get("properties").and_then(Value::as_object) {
+                    found.extend(properties.keys().cloned());
+                }
+                object.values().for_each(|value| collect(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    collect(&json_schema(), &mut found);
+    for kind in AssertionSpec::KINDS {
+        found.insert(kind.to_owned());
+        found.insert(format!("not-{kind}"));
+    }
+    // Keywords of JSON Schema, of which examples have one letter's typo in another.
+    found.extend(["not", "items", "enum", "const", "if"].map(str::to_owned));
+    assert!(found.len() > 50);
+    found
+}
+
+/// The keys of a file, block scalars, comments and the author's own names left out: those of
+/// tools, which stand right below `tools`, and of arguments, which stand in `properties`.
+fn keys(text: &str) -> Vec<Key> {
+    let word =
+        regex::Regex::new(r#"(^|[\s{,])([A-Za-z_][A-Za-z0-9_-]*):(\s|$)"#).expect("a pattern");
+    let mut found = Vec::new();
+    let mut offset = 0;
+    let mut block: Option<usize> = None;
+    let mut in_tools = false;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        let start = offset;
+        offset += line.len();
+        let blank = line.trim().is_empty();
+        if blank || line.trim_start().starts_with('#') {
+            continue;
+        }
+        if block.is_some_and(|outer| indent > outer) {
+            continue;
+        }
+        block = None;
+        if indent == 0 {
+            in_tools = line.starts_with("tools:");
+        }
+        let mut at = 0;
+        while let Some(hit) = word.captures_at(line, at) {
+            let key = hit.get(2).expect("the key");
+            at = key.end();
+            let own = (in_tools && indent == 2 && key.start() == 2)
+                || line[..key.start()].trim_end().ends_with("properties: {");
+            let quoted = line[..key.start()].matches('"').count() % 2 == 1;
+            if !own && !quoted {
+                found.push(Key {
+                    start: start + key.start(),
+                    end: start + key.end(),
+                });
+            }
+        }
+        let end = line.trim_end();
+        if end.ends_with(": >") || end.ends_with(": |") {
+            block = Some(indent);
+        }
+    }
+    found
+}
+
+/// Every word one deletion, insertion, substitution or transposition away.
+fn typos(word: &str) -> BTreeSet<String> {
+    let letters: Vec<char> = word.chars().collect();
+    let alphabet = || ('a'..='z').chain(['_', '-']);
+    let mut found = BTreeSet::new();
+    let mut add = |letters: Vec<char>| found.insert(letters.into_iter().collect::<String>());
+    for at in 0..=letters.len() {
+        for letter in alphabet() {
+            let mut longer = letters.clone();
+            longer.insert(at, letter);
+            add(longer);
+            if at < letters.len() {
+                let mut other = letters.clone();
+                other[at] = letter;
+                add(other);
+            }
+        }
+        if at < letters.len() {
+            let mut shorter = letters.clone();
+            shorter.remove(at);
+            add(shorter);
+        }
+        if at + 1 < letters.len() {
+            let mut swapped = letters.clone();
+            swapped.swap(at, at + 1);
+            add(swapped);
+        }
+    }
+    found.remove(word);
+    // YAML reads these as something other than a key.
+    found.retain(|typo| !typo.is_empty() && !typo.starts_with('-'));
+    found
+}
+
+#[rstest]
+fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
+    #[files("scenarios/**/*.yaml")]
+    #[exclude("checkpoints")]
+    path: PathBuf,
+) {
+    let text = std::fs::read_to_string(&path).expect("a scenario");
+    Scenario::load(&path).expect("the example is valid");
+    let language = language();
+    let keys = keys(&text);
+    assert!(
+        keys.len() >= 10,
+        "{} keys in {}",
+        keys.len(),
+        path.display()
+    );
+    let (mut tried, mut named) = (0, 0);
+    let mut accepted = Vec::new();
+    for key in keys {
+        let word = &text[key.start..key.end];
+        let line = text[..key.start].matches('\n').count() + 1;
+        for typo in typos(word) {
+            if language.contains(&typo) {
+                continue;
+            }
+            tried += 1;
+            let wrong = format!("{}{typo}{}", &text[..key.start], &text[key.end..]);
+            match Scenario::parse(Path::new(&path), &wrong) {
+                Ok(_) => accepted.push(format!("{line}: '{word}' as '{typo}'")),
+                Err(error) => {
+                    assert_eq!(error.line, line, "'{word}' as '{typo}': {error}");
+                    assert!(error.column > 0);
+                    let help = error.help.as_deref().unwrap_or_default();
+                    named += usize::from(help == format!("did you mean '{word}'?"));
+                    assert!(
+                        help.starts_with("did you mean '") || help.starts_with("known are "),
+                        "'{word}' as '{typo}' in line {line}: {error}; {help:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(accepted.is_empty(), "accepted: {}", accepted.join(", "));
+    assert!(tried > 3_000, "only {tried} typos");
+    // The rest are nearer to another key, or far from all: then all of them are listed.
+    eprintln!("{tried} typos, {named} with the right suggestion");
+    assert!(named * 100 >= tried * 95, "{named} of {tried}");
+}
+
+#[rstest]
+#[case(
+    "input_schema: {type: object, properties: {path: {type: string}}, requird: [path]}",
+    "unknown keyword 'requird'",
+    "did you mean 'required'?"
+)]
+#[case(
+    "input_schema: {type: object, properties: {path: {tpye: string}}}",
+    "unknown keyword 'tpye'",
+    "did you mean 'type'?"
+)]
+#[case(
+    "input_schema: {type: object, properties: {path: {type: string}}, required: [pth]}",
+    "the tool 'Read' has no argument 'pth'",
+    "did you mean 'path'?"
+)]
+fn schemas_of_tools_are_read_as_strictly(
+    #[case] schema: &str,
+    #[case] message: &str,
+    #[case] help: &str,
+) {
+    let text = format!(
+        "version: 1\ntools: {{Read: {{description: r, mock: [], {schema}}}}}\n\
+         description: d\nwhy: w\ntests: [{{id: a, user: u, assert: [not-loop]}}]\n"
+    );
+    let error = Scenario::parse(Path::new("s.yaml"), &text).expect_err("refused");
+    assert!(error.to_string().contains(message), "{error}");
+    assert_eq!(error.help.as_deref(), Some(help));
+    assert_eq!(error.line, 2);
+    let line = text.lines().nth(1).expect("the line");
+    let word = message.split('\'').nth_back(1).expect("the word");
+    assert!(line[error.column - 1..].starts_with(word), "{error}");
+}
+
+#[rstest]
+#[case(
+    "{type: tool-called, value: Raed}",
+    "the scenario has no tool 'Raed'",
+    "did you mean 'Read'?"
+)]
+#[case(
+    "{type: tool-called, value: Read, args: {pth: a}}",
+    "the tool 'Read' has no argument 'pth'",
+    "did you mean 'path'?"
+)]
+#[case(
+    "not-tool-called: read_file",
+    "the scenario has no tool 'read_file'",
+    "known are Read"
+)]
+fn assertions_name_tools_and_arguments_that_exist(
+    #[case] assertion: &str,
+    #[case] message: &str,
+    #[case] help: &str,
+) {
+    let text = format!(
+        "version: 1\ndescription: d\nwhy: w\n\
+         tools: {{Read: {{description: r, mock: [], input_schema: {{type: object, properties: {{path: {{type: string}}}}}}}}}}\n\
+         tests: [{{id: a, user: u, assert: [{assertion}]}}]\n"
+    );
+    let error = Scenario::parse(Path::new("s.yaml"), &text).expect_err("refused");
+    assert!(error.to_string().contains(message), "{error}");
+    assert_eq!((error.line, error.help.as_deref()), (5, Some(help)));
+}
