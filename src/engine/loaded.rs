@@ -7,7 +7,8 @@ use crate::backend::Backend;
 use crate::generation::{Constraint, GenerateRequest, Prompt, SamplingParams};
 use crate::model::{self, Checkpoint, Decoder, ModelFiles};
 use crate::text::{
-    CallFormat, ChatTemplate, Grammar, GrammarError, Grammars, OutputFormat, TemplateFiles, TextError, Tokenizer,
+    CallFormat, ChatTemplate, Grammar, GrammarError, Grammars, OutputFormat, TemplateFiles,
+    TextError, Tokenizer,
 };
 
 /// The text side of a loaded model. The weights stay with the engine's thread.

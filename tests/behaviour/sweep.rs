@@ -205,6 +205,7 @@ fn scoring_an_answer_gives_the_logits_it_was_sampled_from() {
         prompt: prompt.clone(),
         sampling: sampling.clone(),
         top_logprobs: 0,
+        constraint: None,
     });
     let mut seen = Vec::new();
     while let Some(event) = events.blocking_recv() {
