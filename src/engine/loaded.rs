@@ -204,7 +204,7 @@ impl LoadedModel {
         };
         let grammars = grammars.as_ref().map_err(Clone::clone)?;
         let forced = matches!(constraint, Constraint::Call { .. });
-        if forced && !self.output.writes(CallFormat::Hermes) {
+        if forced && !self.output.has(CallFormat::Hermes) {
             let problem = "a call can be forced only of models that write <tool_call>, which this \
                            one does not";
             return Err(EngineError::Request(problem.to_owned()));

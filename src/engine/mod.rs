@@ -76,7 +76,7 @@ impl From<BackendError> for EngineError {
 /// What stands in the queue.
 enum Task {
     /// A request for text.
-    Generate(Job),
+    Generate(Box<Job>),
     /// A text to be scored.
     Score(scoring::ScoreJob),
 }
@@ -125,7 +125,7 @@ impl Engine {
             events,
         };
         if let Err(mpsc::error::SendError(Task::Generate(job))) =
-            self.tasks.send(Task::Generate(job))
+            self.tasks.send(Task::Generate(Box::new(job)))
         {
             // The channel is new and empty, so its only possible refusal is a gone reader, which
             // is this function's own.

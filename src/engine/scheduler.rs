@@ -72,7 +72,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
                 }
                 Ok(Task::Generate(job)) => {
                     let events = job.events.clone();
-                    match self.begin(job) {
+                    match self.begin(*job) {
                         Ok(()) => requests += 1,
                         // A reader that has gone does not want the error either.
                         Err(error) => drop(events.try_send(Err(error))),

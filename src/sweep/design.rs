@@ -101,6 +101,10 @@ impl Design {
         for (prompt, case) in prompts.iter().enumerate() {
             design.add(&definition, prompt, case)?;
         }
+        // Records name runs by their place.
+        for (index, run) in design.runs.iter_mut().enumerate() {
+            run.index = index;
+        }
         Ok(design)
     }
 

@@ -2,8 +2,8 @@
 
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{
-    GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolSpec,
-    Transcript,
+    EventKind, GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables,
+    ToolSpec, Transcript,
 };
 use loopwatch::model::ModelRef;
 use loopwatch::text::{ChatTemplate, TemplateFiles};
@@ -130,8 +130,8 @@ fn a_request_whose_reader_has_gone_does_not_block_the_next() {
     let mut receiver = engine.submit(request(2));
     let mut events = 0;
     while let Some(event) = receiver.blocking_recv() {
-        event.expect("generates");
-        events += 1;
+        let said = matches!(event.expect("generates").kind, EventKind::Said { .. });
+        events += usize::from(!said);
     }
     assert_eq!(events, 4, "started, two tokens, finished");
 }

@@ -56,7 +56,7 @@ fn company_changes_no_token() {
 /// drawn one is another answer each time.
 #[test]
 fn deterministic_answers_are_given_again_if_the_server_keeps_them() {
-    let server = Server::scripted("counter", &["--answer-cache", "1000000"]);
+    let server = Server::scripted("period-five", &["--answer-cache", "1000000"]);
     let post = |body: &Value, headers: &[&str]| {
         let answer = server.send("/v1/chat/completions", headers, body.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -91,7 +91,7 @@ fn deterministic_answers_are_given_again_if_the_server_keeps_them() {
     assert!(post(&seeded, &[]).0);
     assert_eq!(server.metric("loopwatch_answer_cache_hits_total"), 2.0);
 
-    let forgetful = Server::scripted("counter", &[]);
+    let forgetful = Server::scripted("period-five", &[]);
     for _ in 0..2 {
         let answer = forgetful.post("/v1/chat/completions", &greedy);
         assert!(

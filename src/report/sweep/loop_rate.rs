@@ -122,7 +122,7 @@ fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
     }
     for (index, line) in lines.iter().enumerate() {
         let colour = series(index);
-        let rates = line
+        let mut rates = line
             .points
             .iter()
             .map(|(level, rate)| (*level, rate.share.value()));
@@ -133,7 +133,7 @@ fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
         for at in rates.clone() {
             marker(&mut chart, index, at)?;
         }
-        ends.push((index, line.window, rates.last()?));
+        ends.push((index, line.window, rates.next_back()?));
     }
     names(panel, &chart, ends)
 }

@@ -181,22 +181,22 @@ fn headline(analysis: &Analysis) -> (&'static str, String) {
 
 fn evidence(analysis: &Analysis) -> Vec<String> {
     let mut said = Vec::new();
-    if analysis.scale.is_some() {
-        if let Some(first) = analysis.settings.first() {
-            if first.by_condition.is_empty() {
-                said.push(format!(
-                    "At {}: {} runs loop.",
-                    first.label,
-                    rate(&first.loops)
-                ));
-            }
-            for (condition, found) in &first.by_condition {
-                said.push(format!(
-                    "At {}, {condition}: {} runs loop.",
-                    first.label,
-                    rate(found)
-                ));
-            }
+    if let Some(first) = analysis.settings.first()
+        && analysis.scale.is_some()
+    {
+        if first.by_condition.is_empty() {
+            said.push(format!(
+                "At {}: {} runs loop.",
+                first.label,
+                rate(&first.loops)
+            ));
+        }
+        for (condition, found) in &first.by_condition {
+            said.push(format!(
+                "At {}, {condition}: {} runs loop.",
+                first.label,
+                rate(found)
+            ));
         }
     }
     for found in &analysis.trends {

@@ -64,12 +64,6 @@ pub struct OutputFormat {
 }
 
 impl OutputFormat {
-    /// Whether the model may write calls in this form.
-    #[must_use]
-    pub fn writes(&self, format: CallFormat) -> bool {
-        self.calls.contains(&format)
-    }
-
     /// The formats that a chat template shows, or whose marks are tokens of the vocabulary.
     #[must_use]
     pub fn detect(template: &str, is_token: &dyn Fn(&str) -> bool) -> Self {

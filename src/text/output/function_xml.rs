@@ -21,8 +21,6 @@ pub(super) struct FunctionXml {
     name: String,
     arguments: Map<String, Value>,
     tools: Tools,
-    /// Whether `<tool_call>` stands before it, so that `</tool_call>` must follow.
-    within_marks: bool,
 }
 
 #[derive(Debug)]
@@ -33,8 +31,8 @@ enum State {
     Body(String),
     Key(String),
     Value(String, String),
-    Close(Awaited),
-    /// Models that forget `<tool_call>` write `</tool_call>` all the same: what may be it.
+    /// Behind the call: what may be `</tool_call>`. Models forget it, and write it where they forgot
+    /// `<tool_call>`.
     Stray(String),
 }
 
@@ -46,7 +44,6 @@ impl FunctionXml {
             name: String::new(),
             arguments: Map::new(),
             tools,
-            within_marks: false,
         }
     }
 
@@ -54,7 +51,6 @@ impl FunctionXml {
     pub(super) fn within_marks(tools: Tools) -> Self {
         Self {
             state: State::Open(Awaited::new(OPEN)),
-            within_marks: true,
             ..Self::new(tools)
         }
     }
@@ -69,16 +65,14 @@ impl FunctionXml {
 
     fn tag(&mut self, mut tag: String, c: char) -> Progress {
         if tag.is_empty() && c.is_whitespace() {
+            self.state = State::Body(tag);
             return Progress::More;
         }
         tag.push(c);
         if tag == OPEN_VALUE {
             self.state = State::Key(String::new());
         } else if tag == CLOSE {
-            self.state = match self.within_marks {
-                true => State::Close(Awaited::new(hermes::CLOSE)),
-                false => State::Stray(String::new()),
-            };
+            self.state = State::Stray(String::new());
         } else if OPEN_VALUE.starts_with(&tag) || CLOSE.starts_with(&tag) {
             self.state = State::Body(tag);
         } else {
@@ -145,11 +139,6 @@ impl ReadCall for FunctionXml {
                 }
             },
             State::Value(key, value) => return self.value(key, value, c),
-            State::Close(mut close) => match close.push(c) {
-                Awaiting::Other => return Progress::No,
-                Awaiting::Here => return Progress::Calls(self.call(), String::new()),
-                Awaiting::More => self.state = State::Close(close),
-            },
             State::Stray(tail) => return self.stray(tail, c),
         }
         Progress::More

@@ -1,3 +1,5 @@
+//! Every format, whole and cut in pieces, and what only looks like one.
+
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -90,6 +92,7 @@ fn calls_are_read_in_order_and_the_white_space_before_them_is_left_out() {
 #[case::function(CODER, "<tool_call>\n<function=f>\n<parameter=n>\n3\n</parameter>\n<parameter=path>\n a\n\n</parameter>\n</function>\n</tool_call>", json!({"n": 3, "path": " a\n"}))]
 #[case::bare_function(CODER, "<function=f><parameter=list>[1]</parameter></function>", json!({"list": [1]}))]
 #[case::half_marked(CODER, "<function=f><parameter=path>7</parameter></function>\n</tool_call>", json!({"path": "7"}))]
+#[case::function_not_closed(CODER, "<tool_call><function=f><parameter=path>7</parameter></function>", json!({"path": "7"}))]
 #[case::llama(LLAMA, "{\"name\": \"f\", \"parameters\": {\"n\": 3}}", json!({"n": 3}))]
 #[case::llama_tag(LLAMA, "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"n\": 3}}", json!({"n": 3}))]
 #[case::llama_method(LLAMA, "<|python_tag|>f.call(n=3)", json!({"n": 3}))]
@@ -143,7 +146,6 @@ fn several_calls_are_read(#[case] template: &str, #[case] text: &str) {
 #[case::a_brace_is_missing(QWEN, "<tool_call>{\"name\": \"f\", \"arguments\": {}</tool_call>")]
 #[case::function_cut(CODER, "<function=f>\n<parameter=n>\n3")]
 #[case::function_wrong(CODER, "<function=f>\n<param=n>3</parameter></function>")]
-#[case::function_not_closed(CODER, "<tool_call><function=f></function> x")]
 #[case::coder_function_elsewhere(QWEN, "<function=f></function>")]
 #[case::json_of_another_name(LLAMA, "{\"name\": \"Bob\", \"parameters\": {\"n\": 3}}")]
 #[case::json_with_more(LLAMA, "{\"name\": \"f\", \"parameters\": {}} is a call")]
