@@ -73,6 +73,9 @@ impl ReadCall for Hermes {
     }
 
     fn end(&mut self) -> Progress {
-        Progress::No
+        match &mut self.state {
+            State::Function(function) => function.end(),
+            _ => Progress::No,
+        }
     }
 }
