@@ -1,4 +1,5 @@
 //! A map from the hash of a block to where it was last seen, which forgets at a fixed distance.
+//! Positions here count the blocks that were recorded.
 //!
 //! A plain direct-mapped table would be smaller, but two blocks that share a slot evict each
 //! other, and a loop is then noticed late or never. Here blocks that share a bucket are chained,
@@ -154,9 +155,9 @@ mod tests {
             state ^= state >> 7;
             state ^= state << 17;
             let pair = [(state >> 32) as u32, state as u32];
-            let mut history = History::new(2);
+            let mut history = History::new(2, 4);
             pair.into_iter()
-                .for_each(|token| history.push(token, Place::default()));
+                .for_each(|token| history.push(token, Place::default(), None));
             let earlier = places.insert(seen.place(history.block_hash(2, weight(2))), pair)?;
             Some([earlier, pair])
         })
