@@ -1,29 +1,33 @@
 //! Exact detection of tandem repeats, one token at a time, in memory fixed by the longest period.
 //!
-//! For each power of two *k* up to the longest period, a level remembers where every block of *k*
-//! tokens ended during the last *k* positions. When the newest *k* tokens stood there before, at
-//! lag *d* ≤ *k*, the text is repeating with period *d*, and from then on it takes one comparison
-//! per token to see whether it still does.
+//! Periods are searched for in ranges, one level for each. A level whose longest period is *k*
+//! remembers at some positions where the block of the newest *k* tokens ended, and looks the newest
+//! block up at others. When it stood at lag *d* ≤ *k* before, the text is repeating with period *d*.
+//! Its first token is then found backwards, and from there on it takes one comparison per token to
+//! see whether it still repeats.
 //!
-//! Why that misses nothing: let *p* be the primitive period of a repetition and *k* the power of
-//! two with *p* ≤ *k* < 2*p*. Once the repetition is *p* + *k* long, its last *k* tokens also
-//! stand at lag *p*. Had they stood at a smaller lag *d* too, the last *k* + *d* ≥ *p* + *d* tokens
-//! would have the periods *p* and *d*, hence their greatest common divisor (Fine and Wilf, 1965),
-//! and *p* would not be primitive. So the nearest earlier place is exactly *p*, at a length below
-//! 3*p*, and a rule that asks for three copies or more is met at the very token that completes
-//! them. For the same reason a level follows at most one period at a time and need not search
-//! while it does, and what it finds is always primitive.
+//! Why that misses nothing: let *p* be the primitive period of a repetition and *k* ≥ *p* the block
+//! of its level. Once the repetition is *p* + *k* long, its last *k* tokens also stand at lag *p*.
+//! Had they stood at another lag *d* ≤ *k* too, *k* + min(*p*, *d*) ≥ *p* + *d* tokens would have
+//! the periods *p* and *d*, hence their greatest common divisor (Fine and Wilf, 1965): *d* is a
+//! multiple of *p*, and dividing it as long as the text allows gives *p*. A rule that asks for three
+//! copies or more leaves several positions between the length *p* + *k* and its own, and among them
+//! is always one at which the block is looked up while the one a period before it was remembered
+//! (`plan`). So the rule is met at the very token that completes it. Two repetitions overlap by less
+//! than the sum of their periods, so while a level follows one, a second one cannot be *p* + *k*
+//! long yet; a level follows at most one period at a time and need not search while it does.
 //!
-//! The cost is one hash and one look-up per level and token, O(log P). Comparing a block when a
-//! repetition is first seen takes *k* steps, but repetitions of similar period that long cannot
-//! start often, so the average stays; one token never costs more than O(P).
+//! The cost is a few hashes and look-ups per token, and their tables fit the nearest cache. Tracing
+//! a repetition back takes as many steps as it is long, but long ones of similar period cannot start
+//! often, so the average stays; one token never costs more than O(P).
 
 use super::context::Context;
-use super::history::{History, Place, weight};
-use super::last_seen::LastSeen;
-use super::requested::Requested;
+use super::history::{History, Place};
+use super::level::Level;
+use super::plan::{MAX_STRIDE, deadline, plans};
+use super::run::Run;
 use super::thresholds::Thresholds;
-use super::verdict::{Change, FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
+use super::verdict::{Change, LoopKind, LoopState, LoopVerdict};
 
 /// Watches one sequence of tokens for loops.
 ///
@@ -35,6 +39,10 @@ pub struct LoopDetector {
     context: Option<Context>,
     history: History,
     levels: Vec<Level>,
+    /// For each of the next positions, one bit for each level that searches there.
+    searching: [u64; MAX_STRIDE],
+    /// One bit for each level that follows a run.
+    following: u64,
     /// The earliest confirmed loop among those that are over.
     recovered: Option<LoopVerdict>,
     /// The earliest suspected loop among those that ended unconfirmed.
@@ -48,15 +56,17 @@ impl LoopDetector {
     /// aside, is allocated here and depends only on the longest period of the thresholds.
     #[must_use]
     pub fn new(thresholds: Thresholds) -> Self {
-        let reach = thresholds.max_period().next_power_of_two();
-        let levels = (0..=reach.trailing_zeros())
-            .map(|exponent| Level::new(1 << exponent))
-            .collect();
+        let plans = plans(&thresholds);
+        let kept = (1..=thresholds.max_period()).map(|period| deadline(&thresholds, period));
+        let mut searching = [0; MAX_STRIDE];
+        searching[0] = u64::MAX >> (64 - plans.len());
         Self {
-            thresholds,
             context: None,
-            history: History::new(reach),
-            levels,
+            history: History::new(thresholds.max_period(), kept.max().unwrap_or(1)),
+            levels: plans.into_iter().map(Level::new).collect(),
+            searching,
+            following: 0,
+            thresholds,
             recovered: None,
             ended: None,
             last_confirmed_at: None,
@@ -80,36 +90,84 @@ impl LoopDetector {
 
     /// Reads one token that stands at `place`.
     pub(super) fn push_at(&mut self, token: u32, place: Place) -> Option<Change> {
-        self.history.push(token, place);
-        let at = self.history.len() - 1;
-        let mut told: Option<Change> = None;
-        for index in 0..self.levels.len() {
-            let level = &mut self.levels[index];
-            if level.length > self.history.len() {
-                break;
-            }
-            let Some((state, run)) = level.advance(&self.history, &self.thresholds, self.context)
-            else {
-                continue;
-            };
-            let change = Change {
-                kind: LoopKind::Exact,
-                state,
-                period: run.period,
-                onset: run.onset,
-                at,
-            };
-            if told.is_none_or(|earlier| change.urgency() > earlier.urgency()) {
-                told = Some(change);
-            }
-            match state {
-                LoopState::Confirmed => self.last_confirmed_at = Some(at),
-                LoopState::Recovered => keep_first(&mut self.recovered, run.verdict(state)),
-                LoopState::Ended => keep_first(&mut self.ended, run.verdict(state)),
-                LoopState::Suspected | LoopState::Relapsed => {}
-            }
+        let slot = self.history.len() % MAX_STRIDE;
+        self.history.push(token, place, self.context);
+        let mut told = None;
+        for index in bits(self.following) {
+            self.follow(index, &mut told);
+        }
+        for index in bits(std::mem::take(&mut self.searching[slot])) {
+            self.search(index, &mut told);
         }
         told
+    }
+
+    /// Follows the run of one level by the newest token.
+    fn follow(&mut self, index: usize, told: &mut Option<Change>) {
+        let level = &mut self.levels[index];
+        let Some(run) = &mut level.run else {
+            return;
+        };
+        if self.history.repeats_at(run.period) {
+            run.span += 1;
+            if let Some(state) = run.cross(&self.history) {
+                let run = run.clone();
+                self.tell(state, &run, told);
+            }
+            return;
+        }
+        self.following &= !(1 << index);
+        let broken = level.run.take();
+        let at = self.history.len() - 1;
+        if let Some((state, run)) = broken.and_then(|run| run.broken(at)) {
+            self.tell(state, &run, told);
+        }
+    }
+
+    /// Lets one level search at the newest token.
+    fn search(&mut self, index: usize, told: &mut Option<Change>) {
+        let at = self.history.len() - 1;
+        let bit = 1 << index;
+        let shorter = self.following & (bit - 1);
+        let (below, level) = self.levels.split_at_mut(index);
+        let level = &mut level[0];
+        let wait = level.search(&self.history, &self.thresholds, |level| {
+            bits(shorter).any(|index| {
+                let run = below[index].run.as_ref();
+                run.is_some_and(|run| level.is_covered_by(run))
+            })
+        });
+        self.searching[(at + wait) % MAX_STRIDE] |= bit;
+        let Some(run) = &mut level.run else {
+            self.following &= !bit;
+            return;
+        };
+        self.following |= bit;
+        if let Some(state) = run.cross(&self.history) {
+            let run = run.clone();
+            self.tell(state, &run, told);
+        }
+    }
+
+    fn tell(&mut self, state: LoopState, run: &Run, told: &mut Option<Change>) {
+        let at = self.history.len() - 1;
+        let change = Change {
+            kind: LoopKind::Exact,
+            state,
+            period: run.period,
+            onset: run.onset,
+            at,
+        };
+        let rank = |change: Change| (change.urgency(), std::cmp::Reverse(change.period));
+        if told.is_none_or(|earlier| rank(change) > rank(earlier)) {
+            *told = Some(change);
+        }
+        match state {
+            LoopState::Confirmed => self.last_confirmed_at = Some(at),
+            LoopState::Recovered => keep_first(&mut self.recovered, run.verdict(state)),
+            LoopState::Ended => keep_first(&mut self.ended, run.verdict(state)),
+            LoopState::Suspected | LoopState::Relapsed => {}
+        }
     }
 
     /// How many tokens were read.
@@ -121,15 +179,18 @@ impl LoopDetector {
     /// The repetition of `period` that goes on at the newest token: the place of its first token,
     /// and its length so far.
     pub(super) fn running(&self, period: usize) -> Option<(Place, usize)> {
-        let level = period.next_power_of_two().trailing_zeros() as usize;
-        let run = self.levels.get(level)?.run.as_ref()?;
+        let mut levels = self.levels.iter();
+        let run = levels
+            .find(|level| level.has_period(period))?
+            .run
+            .as_ref()?;
         (run.period == period).then_some((run.place, run.span))
     }
 
     /// Whether a repetition that was suspected or confirmed goes on at the newest token.
     pub(super) fn is_alarmed(&self) -> bool {
         let mut runs = self.levels.iter().filter_map(|level| level.run.as_ref());
-        runs.any(|run| run.alarm.is_some())
+        self.following != 0 && runs.any(|run| run.state().is_some())
     }
 
     /// The tokens from `onset`, at most `length`, as far as they are still kept.
@@ -171,10 +232,7 @@ impl LoopDetector {
     /// The size of the state in bytes, fragments of found loops aside. It does not grow.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let levels = self
-            .levels
-            .iter()
-            .map(|level| size_of::<Level>() + level.seen.memory_bytes());
+        let levels = self.levels.iter().map(Level::memory_bytes);
         size_of::<Self>() + self.history.memory_bytes() + levels.sum::<usize>()
     }
 }
@@ -189,6 +247,15 @@ pub fn detect(tokens: &[u32], thresholds: &Thresholds) -> Option<LoopVerdict> {
     detector.verdict()
 }
 
+/// The numbers of the bits that are set, lowest first.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(lowest)
+    })
+}
+
 /// Keeps the loop that was detected first; of two at one token, the one already kept.
 fn keep_first(kept: &mut Option<LoopVerdict>, found: Option<LoopVerdict>) {
     let Some(found) = found else { return };
@@ -197,191 +264,5 @@ fn keep_first(kept: &mut Option<LoopVerdict>, found: Option<LoopVerdict>) {
         .is_none_or(|kept| found.detected_at < kept.detected_at)
     {
         *kept = Some(found);
-    }
-}
-
-/// Finds and follows repetitions whose period is above half of `length` and at most `length`.
-#[derive(Clone, Debug)]
-struct Level {
-    /// The length of the blocks looked up, a power of two.
-    length: usize,
-    weight: u64,
-    seen: LastSeen,
-    run: Option<Run>,
-}
-
-impl Level {
-    fn new(length: usize) -> Self {
-        Self {
-            length,
-            weight: weight(length),
-            seen: LastSeen::new(length),
-            run: None,
-        }
-    }
-
-    /// Takes the newest token into account. Returns the run that just crossed a threshold or
-    /// broke, with its new state; a run that breaks unsuspected is nobody's business.
-    fn advance(
-        &mut self,
-        history: &History,
-        thresholds: &Thresholds,
-        context: Option<Context>,
-    ) -> Option<(LoopState, Run)> {
-        let mut broken = None;
-        match &mut self.run {
-            Some(run) if history.repeats_at(run.period) => run.span += 1,
-            run => broken = run.take(),
-        }
-        let hash = history.block_hash(self.length, self.weight);
-        if self.run.is_none() {
-            let lag = self
-                .seen
-                .find(hash, |lag| history.block_repeats_at(lag, self.length));
-            self.run = lag.map(|lag| self.start(lag, history, thresholds, context));
-        }
-        self.seen.record(hash);
-        if let Some(run) = broken {
-            return run.broken(history.len() - 1);
-        }
-        let run = self.run.as_mut()?;
-        run.cross(history).map(|state| (state, run.clone()))
-    }
-
-    /// The run that shows in the newest block and the same block `lag` tokens before.
-    fn start(
-        &self,
-        lag: usize,
-        history: &History,
-        thresholds: &Thresholds,
-        context: Option<Context>,
-    ) -> Run {
-        let span = self.length + lag;
-        // A period of at most half the block has a level of its own, which saw it first. Following
-        // it here as well keeps this level from searching in vain.
-        let own = lag * 2 > self.length;
-        let (suspected_span, confirmed_span) = thresholds
-            .spans_in(lag, context)
-            .filter(|_| own)
-            .unwrap_or((usize::MAX, usize::MAX));
-        Run {
-            period: lag,
-            onset: history.len() - span,
-            place: history.place_back(span - 1),
-            span,
-            suspected_span,
-            confirmed_span,
-            context,
-            alarm: None,
-        }
-    }
-}
-
-/// One repetition, from its first copy to the newest token.
-#[derive(Clone, Debug)]
-struct Run {
-    period: usize,
-    onset: usize,
-    place: Place,
-    span: usize,
-    suspected_span: usize,
-    confirmed_span: usize,
-    context: Option<Context>,
-    alarm: Option<Box<Alarm>>,
-}
-
-/// What is kept about a run that was suspected.
-#[derive(Clone, Debug)]
-struct Alarm {
-    suspected_at: usize,
-    confirmed_at: Option<usize>,
-    ended_at: Option<usize>,
-    fragment_tokens: Vec<u32>,
-}
-
-impl Run {
-    /// The tier that the newest token completes, if any.
-    fn cross(&mut self, history: &History) -> Option<LoopState> {
-        if self.span < self.suspected_span {
-            return None;
-        }
-        let at = history.len() - 1;
-        let mut crossed = None;
-        if self.alarm.is_none() {
-            let fragment_tokens = self.first_copy(history);
-            self.alarm = Some(Box::new(Alarm {
-                suspected_at: at,
-                confirmed_at: None,
-                ended_at: None,
-                fragment_tokens,
-            }));
-            crossed = Some(LoopState::Suspected);
-        }
-        if self.span >= self.confirmed_span
-            && let Some(alarm) = &mut self.alarm
-            && alarm.confirmed_at.is_none()
-        {
-            alarm.confirmed_at = Some(at);
-            crossed = Some(LoopState::Confirmed);
-        }
-        crossed
-    }
-
-    /// The run closed by token `at`, if it was ever suspected.
-    fn broken(mut self, at: usize) -> Option<(LoopState, Self)> {
-        self.alarm.as_mut()?.ended_at = Some(at);
-        let state = if self.confirmed_at().is_some() {
-            LoopState::Recovered
-        } else {
-            LoopState::Ended
-        };
-        Some((state, self))
-    }
-
-    fn confirmed_at(&self) -> Option<usize> {
-        self.alarm.as_ref()?.confirmed_at
-    }
-
-    fn state(&self) -> Option<LoopState> {
-        let alarm = self.alarm.as_ref()?;
-        Some(if alarm.confirmed_at.is_some() {
-            LoopState::Confirmed
-        } else {
-            LoopState::Suspected
-        })
-    }
-
-    /// The start of the first copy. It may have left the history, but all copies are equal, so it
-    /// is read off the newest one.
-    fn first_copy(&self, history: &History) -> Vec<u32> {
-        let newest = self.span - 1;
-        (0..self.period.min(FRAGMENT_TOKENS))
-            .map(|offset| history.back((newest - offset) % self.period))
-            .collect()
-    }
-
-    fn verdict(&self, state: LoopState) -> Option<LoopVerdict> {
-        let alarm = self.alarm.as_ref()?;
-        let required = if state.is_confirmed() {
-            self.confirmed_span
-        } else {
-            self.suspected_span
-        };
-        Some(LoopVerdict {
-            kind: LoopKind::Exact,
-            state,
-            period: self.period,
-            span: self.span,
-            onset: self.onset,
-            suspected_at: alarm.suspected_at,
-            detected_at: alarm.confirmed_at.unwrap_or(alarm.suspected_at),
-            earliest_possible: self.onset + required - 1,
-            ended_at: alarm.ended_at,
-            wasted_tokens: self.span - self.period,
-            fragment_tokens: alarm.fragment_tokens.clone(),
-            onset_byte: self.context.map(|_| self.place.byte as usize),
-            context: self.context,
-            requested: Requested::Unknown,
-        })
     }
 }

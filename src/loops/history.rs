@@ -3,6 +3,8 @@
 //! Hashes are polynomial in a fixed base modulo the Mersenne prime 2⁶¹ − 1. They only suggest
 //! where to look: every use is followed by a comparison of the tokens themselves.
 
+use super::context::Context;
+
 const MODULUS: u64 = (1 << 61) - 1;
 
 /// The first fractional bits of π: a number nobody chose for its effect here.
@@ -16,27 +18,29 @@ pub(super) struct Place {
     pub(super) byte: u32,
 }
 
-/// A ring of the latest tokens and of the prefix hashes that end at them.
+/// A ring of the latest tokens, and one of the prefix hashes that end at them.
 #[derive(Clone, Debug)]
 pub(super) struct History {
-    tokens: Vec<u32>,
+    tokens: Vec<Entry>,
     /// `prefixes[n]` is the hash of the first `n` tokens, for the latest `n`.
     prefixes: Vec<u64>,
-    /// Where each token stands in the stream it was made from.
-    places: Vec<Place>,
-    mask: usize,
     len: usize,
 }
 
+/// A token, and where it stands in the stream it was made from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    token: u32,
+    context: Option<Context>,
+    place: Place,
+}
+
 impl History {
-    /// A history that can compare blocks of up to `reach` tokens at lags of up to `reach`.
-    pub(super) fn new(reach: usize) -> Self {
-        let capacity = reach.next_power_of_two() * 2;
+    /// A history that hashes blocks of up to `reach` tokens and keeps `kept` tokens.
+    pub(super) fn new(reach: usize, kept: usize) -> Self {
         Self {
-            tokens: vec![0; capacity],
-            prefixes: vec![0; capacity],
-            places: vec![Place::default(); capacity],
-            mask: capacity - 1,
+            tokens: vec![Entry::default(); kept.max(2 * reach).next_power_of_two()],
+            prefixes: vec![0; (reach + 1).next_power_of_two()],
             len: 0,
         }
     }
@@ -46,22 +50,36 @@ impl History {
         self.len
     }
 
-    pub(super) fn push(&mut self, token: u32, place: Place) {
-        self.places[self.len & self.mask] = place;
-        let prefix = multiply(self.prefixes[self.len & self.mask], BASE) + u64::from(token) + 1;
-        self.tokens[self.len & self.mask] = token;
+    pub(super) fn push(&mut self, token: u32, place: Place, context: Option<Context>) {
+        let mask = self.prefixes.len() - 1;
+        let prefix = multiply(self.prefixes[self.len & mask], BASE) + u64::from(token) + 1;
+        let slot = self.len & (self.tokens.len() - 1);
+        self.tokens[slot] = Entry {
+            token,
+            context,
+            place,
+        };
         self.len += 1;
-        self.prefixes[self.len & self.mask] = reduce(prefix);
+        self.prefixes[self.len & mask] = reduce(prefix);
+    }
+
+    fn entry(&self, lag: usize) -> &Entry {
+        &self.tokens[self.len.wrapping_sub(1 + lag) & (self.tokens.len() - 1)]
     }
 
     /// The token `lag` places before the newest one.
     pub(super) fn back(&self, lag: usize) -> u32 {
-        self.tokens[self.len.wrapping_sub(1 + lag) & self.mask]
+        self.entry(lag).token
     }
 
     /// The place of the token `lag` places before the newest one.
     pub(super) fn place_back(&self, lag: usize) -> Place {
-        self.places[self.len.wrapping_sub(1 + lag) & self.mask]
+        self.entry(lag).place
+    }
+
+    /// The context of the token `lag` places before the newest one.
+    pub(super) fn context_back(&self, lag: usize) -> Option<Context> {
+        self.entry(lag).context
     }
 
     /// How many of the newest tokens are kept.
@@ -79,23 +97,39 @@ impl History {
         (0..length).all(|offset| self.back(offset) == self.back(offset + lag))
     }
 
+    /// How many of the newest tokens, `known` at least, equal the one `lag` places before them, as
+    /// far as tokens are kept.
+    pub(super) fn repeated_at(&self, lag: usize, known: usize) -> usize {
+        let kept = self.kept().saturating_sub(lag);
+        (known..kept)
+            .find(|offset| self.back(*offset) != self.back(offset + lag))
+            .unwrap_or(kept)
+    }
+
     /// The hash of the newest `length` tokens; `weight` is [`weight`] of that length.
     pub(super) fn block_hash(&self, length: usize, weight: u64) -> u64 {
-        let before = self.prefixes[self.len.wrapping_sub(length) & self.mask];
-        reduce(self.prefixes[self.len & self.mask] + MODULUS - multiply(before, weight))
+        let mask = self.prefixes.len() - 1;
+        let before = self.prefixes[self.len.wrapping_sub(length) & mask];
+        reduce(self.prefixes[self.len & mask] + MODULUS - multiply(before, weight))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(self.tokens.as_slice())
-            + size_of_val(self.prefixes.as_slice())
-            + size_of_val(self.places.as_slice())
+        size_of_val(self.tokens.as_slice()) + size_of_val(self.prefixes.as_slice())
     }
 }
 
-/// The base raised to `length`, a power of two: what removes the tokens before a block of that
-/// length from a prefix hash.
+/// The base raised to `length`: what removes the tokens before a block of that length from a
+/// prefix hash.
 pub(super) fn weight(length: usize) -> u64 {
-    (0..length.trailing_zeros()).fold(BASE, |weight, _| multiply(weight, weight))
+    let (mut weight, mut power, mut left) = (1, BASE, length);
+    while left > 0 {
+        if left % 2 == 1 {
+            weight = multiply(weight, power);
+        }
+        power = multiply(power, power);
+        left /= 2;
+    }
+    weight
 }
 
 fn multiply(a: u64, b: u64) -> u64 {
@@ -114,17 +148,17 @@ mod tests {
 
     #[test]
     fn equal_blocks_have_equal_hashes_wherever_they_stand() {
-        let mut history = History::new(8);
+        let mut history = History::new(8, 16);
         let mut hashes = Vec::new();
         for token in (0..400).map(|i| [7, u32::MAX, 0, 3, 9][i % 5]) {
-            history.push(token, Place::default());
+            history.push(token, Place::default(), None);
             if history.len().is_multiple_of(5) && history.len() >= 10 {
                 hashes.push(history.block_hash(8, weight(8)));
             }
         }
         hashes.dedup();
         assert_eq!(hashes.len(), 1);
-        history.push(8, Place::default());
+        history.push(8, Place::default(), None);
         assert_ne!(history.block_hash(8, weight(8)), hashes[0]);
     }
 
@@ -143,9 +177,9 @@ mod tests {
 
     #[test]
     fn comparison_reaches_twice_back() {
-        let mut history = History::new(4);
+        let mut history = History::new(4, 8);
         for token in [0, 1, 2, 3, 4, 1, 2, 3, 4] {
-            history.push(token, Place::default());
+            history.push(token, Place::default(), None);
         }
         assert!(history.block_repeats_at(4, 4));
         assert!(!history.block_repeats_at(3, 1));

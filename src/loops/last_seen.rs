@@ -1,4 +1,5 @@
 //! A map from the hash of a block to where it was last seen, which forgets at a fixed distance.
+//! Positions here count the blocks that were recorded.
 //!
 //! A plain direct-mapped table would be smaller, but two blocks that share a slot evict each
 //! other, and a loop is then noticed late or never. Here blocks that share a bucket are chained,
@@ -25,6 +26,8 @@ pub(super) struct LastSeen {
     /// The newest position in each bucket. A position that is out of the window marks an empty
     /// bucket.
     heads: Vec<u32>,
+    /// How far a spread hash is shifted to give a bucket.
+    shift: u32,
     /// The entry of position `n` is at `n` modulo the window.
     entries: Vec<Entry>,
     /// The position that comes next, modulo 2³². A bucket left alone for that long may seem to
@@ -44,6 +47,7 @@ impl LastSeen {
     pub(super) fn new(window: usize) -> Self {
         Self {
             heads: vec![0; window * BUCKETS],
+            shift: 64 - (window * BUCKETS).trailing_zeros(),
             entries: vec![Entry::default(); window],
             // So that the zeros in `heads` lie outside the window from the start.
             position: window as u32 + 1,
@@ -93,8 +97,7 @@ impl LastSeen {
 
     fn place(&self, hash: u64) -> (usize, u32) {
         let spread = hash.wrapping_mul(SPREAD);
-        let bucket = spread >> (64 - self.heads.len().trailing_zeros());
-        (bucket as usize, (spread >> 16) as u32)
+        ((spread >> self.shift) as usize, (spread >> 16) as u32)
     }
 }
 
@@ -154,9 +157,9 @@ mod tests {
             state ^= state >> 7;
             state ^= state << 17;
             let pair = [(state >> 32) as u32, state as u32];
-            let mut history = History::new(2);
+            let mut history = History::new(2, 4);
             pair.into_iter()
-                .for_each(|token| history.push(token, Place::default()));
+                .for_each(|token| history.push(token, Place::default(), None));
             let earlier = places.insert(seen.place(history.block_hash(2, weight(2))), pair)?;
             Some([earlier, pair])
         })

@@ -172,12 +172,14 @@ impl Watch {
         } else {
             changes.add(self.exact.push_at(piece.id, place));
         }
-        let at = self.exact.tokens().saturating_sub(1);
-        let quiet = self.exact.is_alarmed();
-        let mut news = [None; 3];
+        self.take_folded(piece, place, changes);
+        self.take_segments(piece, place, changes);
+        self.take_novelty(piece, place, changes);
+    }
 
-        let folded = self.folded.push(piece, place);
-        if let Some(change) = folded
+    fn take_folded(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
+        let change = self.folded.push(piece, place);
+        if let Some(change) = change
             && change.state == LoopState::Suspected
             && let Some((start, span)) = self.folded.running(change.period)
         {
@@ -185,48 +187,67 @@ impl Watch {
             // Outside prose, numbers that do not count are tables of constants.
             if kind == LoopKind::Counter || self.context.current() == Context::Prose {
                 let copies = span as f64 / change.period as f64;
-                let sighting = Sighting::new(kind, start, place, at, copies);
-                let sighting = sighting.with_folded(change.period);
-                news[0] = self.sightings.begin(sighting, quiet);
+                let sighting = Sighting::new(kind, start, place, self.newest(), copies);
+                self.begin(sighting.with_folded(change.period), changes);
             }
         } else if let Some(period) = self.sightings.folded_period()
             && self.folded.running(period).is_none()
         {
-            news[0] = self.sightings.end(LoopKind::Counter, at, quiet);
+            self.end(LoopKind::Counter, changes);
         }
+    }
 
+    fn take_segments(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
         let prose = self.context.current() == Context::Prose;
         match self.segments.push(piece, place, !prose) {
             Some(Some(likely)) => {
                 let copies = 1.0 + f64::from(likely.score) / likely.distance as f64;
-                let sighting =
-                    Sighting::new(LoopKind::NearDuplicate, likely.start, place, at, copies);
-                news[1] = self.sightings.begin(sighting, quiet);
+                let (kind, at) = (LoopKind::NearDuplicate, self.newest());
+                let sighting = Sighting::new(kind, likely.start, place, at, copies);
+                self.begin(sighting, changes);
             }
-            Some(None) => news[1] = self.sightings.end(LoopKind::NearDuplicate, at, quiet),
+            Some(None) => self.end(LoopKind::NearDuplicate, changes),
             None => {}
         }
+    }
 
-        if let Some(distinct) = self.novelty.push(piece.id) {
-            let limit = match self.context.current() {
-                Context::Prose => self.settings.novelty,
-                Context::Code => self.settings.novelty_in_code,
-                Context::Table | Context::Data => self.settings.novelty_in_data,
+    fn take_novelty(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
+        let Some(distinct) = self.novelty.push(piece.id) else {
+            return;
+        };
+        let limit = match self.context.current() {
+            Context::Prose => self.settings.novelty,
+            Context::Code => self.settings.novelty_in_code,
+            Context::Table | Context::Data => self.settings.novelty_in_data,
+        };
+        if distinct < limit {
+            let start = Place {
+                token: place.token.saturating_sub(WINDOW as u32),
+                byte: place.byte,
             };
-            if distinct < limit {
-                let back = WINDOW as u32;
-                let start = Place {
-                    token: place.token.saturating_sub(back),
-                    byte: place.byte,
-                };
-                let copies = WINDOW as f64 / distinct as f64;
-                let sighting = Sighting::new(LoopKind::LowNovelty, start, place, at, copies);
-                news[2] = self.sightings.begin(sighting, quiet);
-            } else if distinct > limit * 2 {
-                news[2] = self.sightings.end(LoopKind::LowNovelty, at, quiet);
-            }
+            let copies = WINDOW as f64 / distinct as f64;
+            let (kind, at) = (LoopKind::LowNovelty, self.newest());
+            self.begin(Sighting::new(kind, start, place, at, copies), changes);
+        } else if distinct > limit * 2 {
+            self.end(LoopKind::LowNovelty, changes);
         }
-        news.into_iter().for_each(|change| changes.add(change));
+    }
+
+    fn begin(&mut self, sighting: Sighting, changes: &mut Changes) {
+        let quiet = self.exact.is_alarmed();
+        changes.add(self.sightings.begin(sighting, quiet));
+    }
+
+    fn end(&mut self, kind: LoopKind, changes: &mut Changes) {
+        if self.sightings.has(kind) {
+            let quiet = self.exact.is_alarmed();
+            changes.add(self.sightings.end(kind, self.newest(), quiet));
+        }
+    }
+
+    /// The newest token.
+    fn newest(&self) -> usize {
+        self.exact.tokens().saturating_sub(1)
     }
 
     fn lower(&self, sighting: &Sighting) -> LoopVerdict {

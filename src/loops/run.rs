@@ -1,0 +1,158 @@
+//! One repetition, from its first copy to the newest token, and when it becomes an alarm.
+
+use super::context::Context;
+use super::history::{History, Place};
+use super::requested::Requested;
+use super::thresholds::Thresholds;
+use super::verdict::{FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
+
+/// A repetition that goes on.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) period: usize,
+    pub(super) onset: usize,
+    pub(super) place: Place,
+    pub(super) span: usize,
+    suspected_span: usize,
+    confirmed_span: usize,
+    /// The length at which something changes next.
+    next_span: usize,
+    context: Option<Context>,
+    alarm: Option<Box<Alarm>>,
+}
+
+/// What is kept about a run that was suspected.
+#[derive(Clone, Debug)]
+struct Alarm {
+    suspected_at: usize,
+    confirmed_at: Option<usize>,
+    ended_at: Option<usize>,
+    fragment_tokens: Vec<u32>,
+}
+
+impl Run {
+    /// The run of `period` whose newest `known` tokens at least equal those a period before them.
+    /// Its first token is found backwards. What is asked of it is decided by the context in which
+    /// its second copy ends.
+    pub(super) fn traced(
+        period: usize,
+        known: usize,
+        history: &History,
+        thresholds: &Thresholds,
+    ) -> Self {
+        let span = period + history.repeated_at(period, known);
+        let context = history.context_back(span - 2 * period);
+        let (suspected_span, confirmed_span) = thresholds
+            .spans_in(period, context)
+            .unwrap_or((usize::MAX, usize::MAX));
+        Self {
+            period,
+            onset: history.len() - span,
+            place: history.place_back(span - 1),
+            span,
+            suspected_span,
+            confirmed_span,
+            next_span: suspected_span,
+            context,
+            alarm: None,
+        }
+    }
+
+    /// A run that is followed only because nothing else can be found while it lasts.
+    pub(super) fn ignored(period: usize) -> Self {
+        Self {
+            period,
+            onset: 0,
+            place: Place::default(),
+            span: 0,
+            suspected_span: usize::MAX,
+            confirmed_span: usize::MAX,
+            next_span: usize::MAX,
+            context: None,
+            alarm: None,
+        }
+    }
+
+    /// The tier that the newest token completes, if any.
+    pub(super) fn cross(&mut self, history: &History) -> Option<LoopState> {
+        if self.span < self.next_span {
+            return None;
+        }
+        let at = history.len() - 1;
+        let mut crossed = None;
+        if self.alarm.is_none() {
+            let fragment_tokens = self.first_copy(history);
+            self.alarm = Some(Box::new(Alarm {
+                suspected_at: at,
+                confirmed_at: None,
+                ended_at: None,
+                fragment_tokens,
+            }));
+            self.next_span = self.confirmed_span;
+            crossed = Some(LoopState::Suspected);
+        }
+        if self.span >= self.confirmed_span
+            && let Some(alarm) = &mut self.alarm
+            && alarm.confirmed_at.is_none()
+        {
+            alarm.confirmed_at = Some(at);
+            self.next_span = usize::MAX;
+            crossed = Some(LoopState::Confirmed);
+        }
+        crossed
+    }
+
+    /// The run closed by token `at`, if it was ever suspected.
+    pub(super) fn broken(mut self, at: usize) -> Option<(LoopState, Self)> {
+        self.alarm.as_mut()?.ended_at = Some(at);
+        let state = match self.state()? {
+            LoopState::Confirmed => LoopState::Recovered,
+            _ => LoopState::Ended,
+        };
+        Some((state, self))
+    }
+
+    /// Suspected or confirmed, if it is either.
+    pub(super) fn state(&self) -> Option<LoopState> {
+        let alarm = self.alarm.as_ref()?;
+        Some(if alarm.confirmed_at.is_some() {
+            LoopState::Confirmed
+        } else {
+            LoopState::Suspected
+        })
+    }
+
+    /// The start of the first copy. It may have left the history, but all copies are equal, so it
+    /// is read off the newest one.
+    fn first_copy(&self, history: &History) -> Vec<u32> {
+        let newest = self.span - 1;
+        (0..self.period.min(FRAGMENT_TOKENS))
+            .map(|offset| history.back((newest - offset) % self.period))
+            .collect()
+    }
+
+    pub(super) fn verdict(&self, state: LoopState) -> Option<LoopVerdict> {
+        let alarm = self.alarm.as_ref()?;
+        let required = if state.is_confirmed() {
+            self.confirmed_span
+        } else {
+            self.suspected_span
+        };
+        Some(LoopVerdict {
+            kind: LoopKind::Exact,
+            state,
+            period: self.period,
+            span: self.span,
+            onset: self.onset,
+            suspected_at: alarm.suspected_at,
+            detected_at: alarm.confirmed_at.unwrap_or(alarm.suspected_at),
+            earliest_possible: self.onset + required - 1,
+            ended_at: alarm.ended_at,
+            wasted_tokens: self.span - self.period,
+            fragment_tokens: alarm.fragment_tokens.clone(),
+            onset_byte: self.context.map(|_| self.place.byte as usize),
+            context: self.context,
+            requested: Requested::Unknown,
+        })
+    }
+}
