@@ -1,6 +1,6 @@
 //! Serves a target over HTTP, in the words of OpenAI's and Anthropic's APIs.
 //!
-//! A request is read once, lowered into a [`GenerateRequest`](crate::generation::GenerateRequest),
+//! A request is read once, lowered into a [`GenerateRequest`],
 //! and its events are told in the API's own form. The server knows HTTP, limits and metrics. It
 //! does not know who generates, so a scripted model and a real one go through the same door, and
 //! it reads neither files nor the environment.

@@ -1,8 +1,8 @@
 //! Statistics of loop rates: intervals, tests and plans, each with the source of its formula.
 //!
 //! [`share`] and [`cluster`] put an interval around a rate, [`survival`] around the time until
-//! something happens; [`trend`] asks whether a rate falls along a scale, [`paired`] compares two
-//! settings that had the same prompts, [`holm`] pays for asking several times, and
+//! something happens; [`trend()`] asks whether a rate falls along a scale, [`paired`] compares two
+//! settings that had the same prompts, [`holm()`] pays for asking several times, and
 //! [`noninferiority`] asks whether something got worse. [`planning`] says beforehand how many runs
 //! an answer takes. Distributions come from `statrs`. How well all of this keeps its promises on
 //! samples as small as ours is measured by `cargo bench --bench statistics`; `docs/statistics.md`
