@@ -225,7 +225,7 @@ fn summarise(transcript: &Transcript, found: Option<&LoopVerdict>) {
         note!(
             "{}loop {}: period {}, {:.1} copies from token {}: \"{}\"{}",
             style::LOOP,
-            style::state(found.state),
+            found.state.name(),
             found.period,
             found.copies(),
             found.onset,

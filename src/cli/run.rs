@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use super::backend::BackendFlags;
 use super::events::Events;
 use super::execution::Execution;
@@ -26,7 +28,6 @@ use crate::report;
 use crate::runner;
 use crate::scenario::Scenario;
 use crate::snapshot::{SnapshotStore, UpdatePolicy};
-use clap::Args;
 
 /// Run scenarios and judge what the model says.
 #[derive(Debug, Args)]

@@ -3,8 +3,6 @@
 //! Colours are plain escape codes; the streams of `anstream` remove them where `NO_COLOR` or a
 //! pipe asks for it.
 
-use crate::loops::LoopState;
-
 /// Ends every style.
 pub(super) const RESET: &str = "\u{1b}[0m";
 /// Headings and names.
@@ -33,16 +31,5 @@ pub(super) fn rate(tokens_per_second: Option<f64>) -> String {
     match tokens_per_second {
         Some(rate) => format!("{rate:.0} tok/s"),
         None => "–".to_owned(),
-    }
-}
-
-/// The state of a loop in one word.
-pub(super) fn state(state: LoopState) -> &'static str {
-    match state {
-        LoopState::Suspected => "suspected",
-        LoopState::Ended => "ended",
-        LoopState::Confirmed => "confirmed",
-        LoopState::Recovered => "recovered",
-        LoopState::Relapsed => "relapsed",
     }
 }

@@ -149,10 +149,13 @@ impl Sweep {
 
     /// The file, with the command line laid over it.
     fn definition(&self) -> anyhow::Result<Definition> {
-        let sweeps = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path);
-            text.is_ok_and(|text| Definition::is_sweep(&text))
-        };
+        if let Some(missing) = self.paths.iter().find(|path| !path.exists()) {
+            return Err(Explained::usage(format!(
+                "there is no {}",
+                missing.display()
+            )));
+        }
+        let sweeps = |path: &PathBuf| Definition::is_at(path);
         let mut definition = match self.paths.as_slice() {
             [path] if sweeps(path) => Definition::load(path).map_err(explained)?,
             paths => match paths.iter().find(|path| sweeps(path)) {

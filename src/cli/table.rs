@@ -85,7 +85,7 @@ fn loop_of(run: &RunRecord) -> String {
 fn brief(verdict: &LoopVerdict) -> String {
     format!(
         "{}, {} × {:.1}",
-        style::state(verdict.state),
+        verdict.state.name(),
         verdict.period,
         verdict.copies()
     )

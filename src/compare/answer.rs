@@ -3,10 +3,7 @@
 use serde::Serialize;
 
 use crate::generation::{Conversation, Transcript};
-
-/// Characters shown before and after a difference.
-const CONTEXT_BEFORE: usize = 20;
-const CONTEXT_AFTER: usize = 40;
+use crate::snapshot::{common_bytes, excerpt};
 
 /// The first difference of two conversations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,35 +88,4 @@ fn between(at: usize, one: &Transcript, other: &Transcript) -> Option<Divergence
     (one.text != other.text)
         .then(|| common_bytes(&one.text, &other.text))
         .and_then(|byte| shown(None, byte))
-}
-
-/// Bytes of the longest common start, whole characters only.
-fn common_bytes(left: &str, right: &str) -> usize {
-    left.chars()
-        .zip(right.chars())
-        .take_while(|(l, r)| l == r)
-        .map(|(l, _)| l.len_utf8())
-        .sum()
-}
-
-/// The characters around `byte`, with an ellipsis on each side that was cut.
-fn excerpt(text: &str, byte: usize) -> String {
-    let (before, after) = text.split_at_checked(byte).unwrap_or((text, ""));
-    let start = before
-        .char_indices()
-        .rev()
-        .nth(CONTEXT_BEFORE - 1)
-        .map_or(0, |(at, _)| at);
-    let end = after
-        .char_indices()
-        .nth(CONTEXT_AFTER)
-        .map_or(after.len(), |(at, _)| at);
-    let cut = |gone: bool| if gone { "…" } else { "" };
-    format!(
-        "{}{}{}{}",
-        cut(start > 0),
-        before.get(start..).unwrap_or_default(),
-        after.get(..end).unwrap_or_default(),
-        cut(end < after.len())
-    )
 }

@@ -8,7 +8,6 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::problem::{Problem, problems};
-use crate::loops::LoopState;
 use crate::metrics::Timings;
 use crate::record::{
     CaseRecord, CaseVerdict, ControlRecord, ModelProvenance, PlannedCase, Record, RunRecord,
@@ -350,7 +349,7 @@ impl ControlResult {
 fn loops(run: &RunRecord) -> Vec<LoopResult> {
     let of = |evidence: &crate::assertion::LoopEvidence| LoopResult {
         generation: evidence.exchange + 1,
-        state: state(evidence.verdict.state).to_owned(),
+        state: evidence.verdict.state.name().to_owned(),
         kind: evidence.verdict.kind.name().to_owned(),
         period: evidence.verdict.period,
         copies: evidence.verdict.copies(),
@@ -358,16 +357,6 @@ fn loops(run: &RunRecord) -> Vec<LoopResult> {
         fragment: evidence.fragment.clone(),
     };
     run.judgement.loops.iter().map(of).collect()
-}
-
-fn state(state: LoopState) -> &'static str {
-    match state {
-        LoopState::Suspected => "suspected",
-        LoopState::Ended => "ended",
-        LoopState::Confirmed => "confirmed",
-        LoopState::Recovered => "recovered",
-        LoopState::Relapsed => "relapsed",
-    }
 }
 
 /// The JSON Schema of [`Document`], draft-07.

@@ -74,6 +74,18 @@ pub enum LoopState {
 }
 
 impl LoopState {
+    /// The state in one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Suspected => "suspected",
+            Self::Ended => "ended",
+            Self::Confirmed => "confirmed",
+            Self::Recovered => "recovered",
+            Self::Relapsed => "relapsed",
+        }
+    }
+
     /// Whether the repetition was enough to call it a loop, whatever became of it.
     #[must_use]
     pub fn is_confirmed(self) -> bool {

@@ -12,7 +12,6 @@ use super::settings::{self, SettingRow};
 use super::timing::{self, TimingRow};
 use super::turns::{Turn, shared, turns};
 use crate::assertion::{CheckStatus, LoopEvidence};
-use crate::loops::LoopState;
 use crate::record::{CaseRecord, CaseVerdict, ControlRecord, RunRecord};
 
 /// A check, or another reason why a case failed.
@@ -257,7 +256,7 @@ fn loop_mark(run: &RunRecord) -> Mark {
     match main_loop(run) {
         Some(evidence) if evidence.verdict.state.is_confirmed() => Mark::none(extent(evidence)),
         Some(evidence) => {
-            let state = state_word(evidence.verdict.state);
+            let state = evidence.verdict.state.name();
             Mark::none(format!("{} ({state})", extent(evidence)))
         }
         None if run.conversation.exchanges.is_empty() => Mark::none(MISSING),
@@ -302,21 +301,10 @@ fn control_mark(control: &ControlRecord) -> Mark {
     }
 }
 
-/// The state of a loop in one word.
-fn state_word(state: LoopState) -> &'static str {
-    match state {
-        LoopState::Suspected => "suspected",
-        LoopState::Ended => "ended",
-        LoopState::Confirmed => "confirmed",
-        LoopState::Recovered => "recovered",
-        LoopState::Relapsed => "relapsed",
-    }
-}
-
 fn loop_view(run: &RunRecord, evidence: &LoopEvidence) -> LoopView {
     let verdict = &evidence.verdict;
     let token = |index: usize| format!("token {}", count(index));
-    let mut title = format!("Loop {}", state_word(verdict.state));
+    let mut title = format!("Loop {}", verdict.state.name());
     if run.conversation.exchanges.len() > 1 {
         title += &format!(" in generation {}", evidence.exchange + 1);
     }

@@ -13,7 +13,7 @@ use super::{Control, DEFAULT_MODEL, ModelName, Scenario, Script, Test};
 use crate::assertion::{Assertion, AssertionSpec, SpecError};
 use crate::endpoint::TargetWire;
 use crate::generation::{Message, Role, SamplingSettings};
-use crate::yaml::{Source, YamlError, remedy};
+use crate::yaml::{Source, YamlError, nearest, remedy};
 
 /// The version that this program reads.
 const VERSION: u32 = 1;
@@ -240,6 +240,10 @@ fn kind_remedy(kind: &str) -> String {
         .into_iter()
         .chain(negated.iter().map(String::as_str))
         .collect();
+    // `{tpye: not-loop}` reads as the short form of an assertion named `tpye`.
+    if nearest(kind, known.iter().copied()).is_none() && nearest(kind, ["type"]).is_some() {
+        return remedy(kind, &["type"]);
+    }
     remedy(kind, &known)
 }
 

@@ -222,8 +222,7 @@ impl Observer {
 
     fn tell(&self, change: Change) {
         let state = match change.state {
-            LoopState::Suspected => "suspected",
-            LoopState::Confirmed => "confirmed",
+            state @ (LoopState::Suspected | LoopState::Confirmed) => state.name(),
             LoopState::Ended | LoopState::Recovered | LoopState::Relapsed => return,
         };
         let period = match change.period {

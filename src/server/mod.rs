@@ -1,9 +1,9 @@
 //! Serves a target over HTTP, in the words of OpenAI's and Anthropic's APIs.
 //!
-//! A request is read once, lowered into a [`GenerateRequest`],
-//! and its events are told in the API's own form. The server knows HTTP, limits and metrics. It
-//! does not know who generates, so a scripted model and a real one go through the same door, and
-//! it reads neither files nor the environment.
+//! A request is read once, lowered into a [`GenerateRequest`], and its events are told in the API's
+//! own form. The server knows HTTP, limits and metrics. It does not know who generates, so a
+//! scripted model and a real one go through the same door, and it reads neither files nor the
+//! environment.
 //!
 //! ```text
 //!  listen ─ connection ─▶ access ─▶ body ─▶ protocol::{openai, anthropic} ─▶ admission
@@ -17,6 +17,7 @@ mod answer_cache;
 mod answers;
 mod anthropic;
 mod body;
+mod headers;
 mod health;
 mod listen;
 mod loopwatch;

@@ -180,7 +180,8 @@ fn common_length(left: &[u32], right: &[u32]) -> usize {
 }
 
 /// Bytes of the longest common start, whole characters only.
-fn common_bytes(left: &str, right: &str) -> usize {
+#[must_use]
+pub fn common_bytes(left: &str, right: &str) -> usize {
     left.chars()
         .zip(right.chars())
         .take_while(|(l, r)| l == r)
@@ -189,7 +190,8 @@ fn common_bytes(left: &str, right: &str) -> usize {
 }
 
 /// The characters around `byte`, with an ellipsis on each side that was cut.
-fn excerpt(text: &str, byte: usize) -> String {
+#[must_use]
+pub fn excerpt(text: &str, byte: usize) -> String {
     let (before, after) = text.split_at_checked(byte).unwrap_or((text, ""));
     let start = before
         .char_indices()

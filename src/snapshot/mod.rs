@@ -18,7 +18,8 @@ mod reference;
 mod store;
 
 pub use comparison::{
-    ChangedInput, Comparison, Divergence, TextDivergence, TokenDivergence, compare,
+    ChangedInput, Comparison, Divergence, TextDivergence, TokenDivergence, common_bytes, compare,
+    excerpt,
 };
 pub use error::SnapshotError;
 pub use format::FORMAT;

@@ -90,10 +90,16 @@ impl Definition {
         }
     }
 
-    /// Whether a file is a sweep, and not a scenario: it has axes.
-    #[must_use]
-    pub fn is_sweep(text: &str) -> bool {
+    /// Whether a text is a sweep, and not a scenario: it has axes.
+    fn is_sweep(text: &str) -> bool {
         text.lines().any(|line| line.starts_with("axes:"))
+    }
+
+    /// Whether there is a sweep at a path. What cannot be read is none, and whoever reads it next
+    /// says why.
+    #[must_use]
+    pub fn is_at(path: &Path) -> bool {
+        yaml::read_text(path, MAX_FILE_BYTES, "").is_ok_and(|text| Self::is_sweep(&text))
     }
 
     /// Reads a sweep file.

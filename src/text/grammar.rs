@@ -14,6 +14,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory, TokenParser};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::Tokenizer;
@@ -39,12 +40,15 @@ pub enum GrammarError {
     Broken(String),
 }
 
+/// SHA-256 of what was asked for: schemas can be as large as a request.
+type Key = [u8; 32];
+
 /// All forms that answers of one tokenizer can be held to.
 pub struct Grammars {
     factory: ParserFactory,
     /// What begins and ends a tool call, as terms of a Lark grammar.
     call: [String; 2],
-    kept: Mutex<VecDeque<(Value, TokenParser)>>,
+    kept: Mutex<VecDeque<(Key, TokenParser)>>,
 }
 
 /// One answer's form, as far as it is written.
@@ -114,7 +118,7 @@ impl Grammars {
         constraint: &Constraint,
         tools: &[ToolSpec],
     ) -> Result<Grammar, GrammarError> {
-        let key = json!([constraint, tools]);
+        let key = Sha256::digest(json!([constraint, tools]).to_string()).into();
         let parser = match self.find(&key) {
             Some(parser) => parser,
             None => {
@@ -139,37 +143,31 @@ impl Grammars {
 
     /// One call, in the form [`CallFormat::Hermes`](super::CallFormat::Hermes).
     fn call(&self, names: &[String], tools: &[ToolSpec]) -> Result<TopLevelGrammar, GrammarError> {
-        let mut calls = Vec::new();
-        for name in names {
+        if names.is_empty() {
+            return Err(GrammarError::Form("no tools are offered".to_owned()));
+        }
+        let [open, close] = &self.call;
+        let alternatives: Vec<String> = (0..names.len()).map(|at| format!("call_{at}")).collect();
+        let any = alternatives.join(" | ");
+        let mut lark = format!("start: {open} \"\\n\" ({any}) \"\\n\" {close}\n");
+        for (at, name) in names.iter().enumerate() {
             let Some(tool) = tools.iter().find(|tool| tool.name == *name) else {
                 let problem = format!("there is no tool '{name}' among those offered");
                 return Err(GrammarError::Form(problem));
             };
             let arguments = match &tool.parameters {
-                schema @ Value::Object(fields) if !fields.is_empty() => schema.clone(),
-                _ => json!({"type": "object"}),
+                schema @ Value::Object(fields) if !fields.is_empty() => bounded(schema)?,
+                _ => bounded(&json!({"type": "object"}))?,
             };
-            calls.push(json!({
-                "type": "object",
-                "properties": {"name": {"const": name}, "arguments": arguments},
-                "required": ["name", "arguments"],
-                "additionalProperties": false,
-            }));
+            // Each schema stays a document of its own, so that its references find their targets.
+            let head = format!("{{\"name\": {}, \"arguments\": ", json!(name));
+            lark += &format!("call_{at}: {} arguments_{at} \"}}\"\n", json!(head));
+            lark += &format!("arguments_{at}: %json {arguments}\n");
         }
-        let schema = match <[Value; 1]>::try_from(calls) {
-            Ok([only]) => only,
-            Err(calls) if calls.is_empty() => {
-                return Err(GrammarError::Form("no tools are offered".to_owned()));
-            }
-            Err(calls) => json!({"anyOf": calls}),
-        };
-        let [open, close] = &self.call;
-        let schema = bounded(&schema)?;
-        let lark = format!("start: {open} \"\\n\" call \"\\n\" {close}\ncall: %json {schema}\n");
         Ok(TopLevelGrammar::from_lark(lark))
     }
 
-    fn find(&self, key: &Value) -> Option<TokenParser> {
+    fn find(&self, key: &Key) -> Option<TokenParser> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let at = kept.iter().position(|(known, _)| known == key)?;
         let found = kept.remove(at)?;
@@ -179,7 +177,7 @@ impl Grammars {
         Some(parser)
     }
 
-    fn keep(&self, key: Value, parser: &TokenParser) {
+    fn keep(&self, key: Key, parser: &TokenParser) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_front((key, parser.deep_clone()));
         kept.truncate(KEPT);

@@ -7,15 +7,15 @@ use serde_saphyr::Location;
 use thiserror::Error;
 
 /// An error in a file that a person wrote. Its text begins with `file:line:column`, for editors; its
-/// diagnostic shows the line.
+/// diagnostic shows the line. A file that cannot be read has no lines, and only its name stands there.
 #[derive(Debug, Error)]
-#[error("{path}:{line}:{column}: {message}")]
+#[error("{}: {message}", self.place())]
 pub struct YamlError {
     /// The file.
     pub path: String,
-    /// The line, counted from 1.
+    /// The line, counted from 1; 0 if the file cannot be read.
     pub line: usize,
-    /// The column, counted from 1.
+    /// The column, counted from 1; 0 if the file cannot be read.
     pub column: usize,
     /// What is wrong.
     pub message: String,
@@ -26,6 +26,13 @@ pub struct YamlError {
 }
 
 impl YamlError {
+    fn place(&self) -> String {
+        match self.line {
+            0 => self.path.clone(),
+            line => format!("{}:{line}:{}", self.path, self.column),
+        }
+    }
+
     /// Something is wrong at a place in the file.
     pub(super) fn at(
         path: &Path,
@@ -85,8 +92,8 @@ impl YamlError {
     pub(super) fn unreadable(path: &Path, problem: String, help: &str) -> Self {
         Self {
             path: path.display().to_string(),
-            line: 1,
-            column: 1,
+            line: 0,
+            column: 0,
             message: problem,
             help: Some(help.to_owned()),
             source_text: None,

@@ -170,6 +170,33 @@ fn openai_forced_calls_are_made() {
     }
 }
 
+/// What programs derive from types has its parts below `$defs`.
+#[test]
+fn the_schema_of_a_tool_may_refer_to_its_own_parts() {
+    let server = server();
+    let schema = json!({
+        "type": "object",
+        "properties": {"level": {"$ref": "#/$defs/Level"}},
+        "required": ["level"],
+        "additionalProperties": false,
+        "$defs": {"Level": {"enum": ["lo\"w", "high"]}},
+    });
+    let tools =
+        json!([{"type": "function", "function": {"name": "Set-\"it\"", "parameters": schema}}]);
+    let answer = server.post(
+        "/v1/chat/completions",
+        &json!({"messages": [{"role": "user", "content": "go"}], "max_tokens": 120,
+            "tools": tools, "tool_choice": "required"}),
+    );
+    let answer = answer.json();
+    let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!(call["name"], "Set-\"it\"", "{answer}");
+    let arguments: Value =
+        serde_json::from_str(call["arguments"].as_str().expect("text")).expect("JSON");
+    let level = arguments["level"].as_str().expect("a level");
+    assert!(["lo\"w", "high"].contains(&level), "{answer}");
+}
+
 #[test]
 fn anthropic_forced_calls_are_made() {
     let server = server();

@@ -112,18 +112,7 @@ fn the_documentation_has_every_code_and_no_other() {
 fn the_more_serious_outcome_wins() {
     let sandbox = Sandbox::new();
     sandbox.gate_scenario("w");
-    sandbox.write(
-        "faults.yaml",
-        "version: 1\nanswer: {pieces: [a]}\nfaults: {status: {code: 500}}\n",
-    );
-    sandbox.write(
-        "down.yaml",
-        &format!(
-            "version: 1\ndescription: d\nwhy: w\ntarget: {{spawn: '{} faults faults.yaml --port {{port}}'}}\n\
-             tests: [{{id: a, user: hi, assert: [contains: b]}}]\n",
-            env!("CARGO_BIN_EXE_loopwatch")
-        ),
-    );
+    sandbox.scenario_of_a_broken_server();
     sandbox
         .run(&["run", "s.yaml", "down.yaml"])
         .expect_code(101);

@@ -236,18 +236,7 @@ fn controls_are_told_as_what_they_are() {
 #[test]
 fn trouble_with_a_target_is_an_error_and_no_failure() {
     let sandbox = Sandbox::new();
-    sandbox.write(
-        "faults.yaml",
-        "version: 1\nanswer: {pieces: [a]}\nfaults: {status: {code: 500}}\n",
-    );
-    sandbox.write(
-        "down.yaml",
-        &format!(
-            "version: 1\ndescription: d\nwhy: w\ntarget: {{spawn: '{} faults faults.yaml --port {{port}}'}}\n\
-             tests: [{{id: a, user: hi, assert: [contains: b]}}]\n",
-            env!("CARGO_BIN_EXE_loopwatch")
-        ),
-    );
+    sandbox.scenario_of_a_broken_server();
     sandbox
         .run(&["run", "down.yaml", "--junit", "r.xml"])
         .expect_code(101);

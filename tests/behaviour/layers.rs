@@ -77,7 +77,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "export",
         &["generation", "loops", "metrics", "assertion", "record"],
     ),
-    ("compare", &["generation", "metrics", "assertion", "record"]),
+    (
+        "compare",
+        &["generation", "metrics", "snapshot", "assertion", "record"],
+    ),
     (
         "runner",
         &[

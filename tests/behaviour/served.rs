@@ -116,6 +116,15 @@ impl Drop for Server {
     }
 }
 
+/// A chat with one message, and these fields besides.
+pub(crate) fn chat(over: Value) -> Value {
+    let mut body = json!({"messages": [{"role": "user", "content": "go"}]});
+    for (key, value) in over.as_object().expect("an object") {
+        body[key] = value.clone();
+    }
+    body
+}
+
 pub(crate) fn scripted(script: &str) -> String {
     let path = repository(&format!("scenarios/checkpoints/{script}.yaml"));
     format!("script:{path}")

@@ -183,6 +183,23 @@ impl Sandbox {
         self.write(name, &yaml);
     }
 
+    /// A scenario `down.yaml` whose server answers every request with 500.
+    pub(crate) fn scenario_of_a_broken_server(&self) {
+        self.write(
+            "faults.yaml",
+            "version: 1\nanswer: {pieces: [a]}\nfaults: {status: {code: 500}}\n",
+        );
+        self.write(
+            "down.yaml",
+            &format!(
+                "version: 1\ndescription: d\nwhy: w\n\
+                 target: {{spawn: '{} faults faults.yaml --port {{port}}'}}\n\
+                 tests: [{{id: a, user: hi, assert: [contains: b]}}]\n",
+                env!("CARGO_BIN_EXE_loopwatch")
+            ),
+        );
+    }
+
     /// The folders of runs below `reports`, oldest first.
     pub(crate) fn runs(&self, reports: &str) -> Vec<PathBuf> {
         let found = std::fs::read_dir(self.path(reports)).expect("reports");

@@ -167,6 +167,17 @@ fn a_broken_sweep_file_is_shown_at_its_line() {
         .expect_stderr("did you mean 'penalty'?");
 }
 
+/// No wrong line or remedy is told of a file that is not there.
+#[rstest]
+#[case(&["sweep", "gone.yaml"], "error: there is no gone.yaml")]
+#[case(&["faults", "gone.yaml"], "gone.yaml: No such file or directory")]
+#[case(&["serve", "--config", "gone.yaml"], "gone.yaml: No such file or directory")]
+fn a_missing_file_is_named_as_missing(#[case] arguments: &[&str], #[case] message: &str) {
+    let ran = Sandbox::new().run(arguments).expect_code(2);
+    let ran = ran.expect_stderr(message);
+    assert!(!ran.stderr.contains(":1:1"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_filter_that_matches_nothing_is_said() {
     let sandbox = Sandbox::new();

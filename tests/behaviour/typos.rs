@@ -1,6 +1,6 @@
 //! No mistyped key passes: every single-character typo, in every key of every example scenario.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use loopwatch::assertion::AssertionSpec;
@@ -12,6 +12,26 @@ use serde_json::Value;
 struct Key {
     start: usize,
     end: usize,
+}
+
+/// Keys of a file beyond which lines with the same keys as an earlier one are left out: a list of
+/// seventy prompts has seventy of them.
+const MOST_KEYS: usize = 200;
+
+/// The keys of lines that no earlier line is like.
+fn of_unlike_lines(keys: Vec<Key>, text: &str) -> Vec<Key> {
+    let mut lines: BTreeMap<usize, Vec<Key>> = BTreeMap::new();
+    for key in keys {
+        let line = text[..key.start].matches('\n').count();
+        lines.entry(line).or_default().push(key);
+    }
+    let words = |keys: &[Key]| -> Vec<String> {
+        let words = keys.iter().map(|key| text[key.start..key.end].to_owned());
+        words.collect()
+    };
+    let mut seen = BTreeSet::new();
+    let unlike = lines.into_values().filter(|keys| seen.insert(words(keys)));
+    unlike.flatten().collect()
 }
 
 /// All keys of the language, to leave out typos that give another one.
@@ -123,20 +143,23 @@ fn typos(word: &str) -> BTreeSet<String> {
 #[rstest]
 fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
     #[files("scenarios/**/*.yaml")]
-    #[exclude("checkpoints|sweeps")]
+    #[exclude("checkpoints|sweeps/(penalty|window|period-thirty)")]
     path: PathBuf,
 ) {
     let text = std::fs::read_to_string(&path).expect("a scenario");
     Scenario::load(&path).expect("the example is valid");
     let language = language();
-    let keys = keys(&text);
+    let mut keys = keys(&text);
+    if keys.len() > MOST_KEYS {
+        keys = of_unlike_lines(keys, &text);
+    }
     assert!(
         keys.len() >= 10,
         "{} keys in {}",
         keys.len(),
         path.display()
     );
-    let (mut tried, mut named) = (0, 0);
+    let (mut tried, mut long, mut named) = (0, 0, 0);
     let mut accepted = Vec::new();
     for key in keys {
         let word = &text[key.start..key.end];
@@ -153,7 +176,11 @@ fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
                     assert_eq!(error.line, line, "'{word}' as '{typo}': {error}");
                     assert!(error.column > 0);
                     let help = error.help.as_deref().unwrap_or_default();
-                    named += usize::from(help == format!("did you mean '{word}'?"));
+                    // Half of a word of two letters, as `id`, says nothing of the other half.
+                    if word.len() > 2 {
+                        long += 1;
+                        named += usize::from(help == format!("did you mean '{word}'?"));
+                    }
                     assert!(
                         help.starts_with("did you mean '") || help.starts_with("known are "),
                         "'{word}' as '{typo}' in line {line}: {error}; {help:?}"
@@ -165,7 +192,7 @@ fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
     assert!(accepted.is_empty(), "accepted: {}", accepted.join(", "));
     assert!(tried > 3_000, "only {tried} typos");
     // The rest are nearer to another key, or far from all: then all of them are listed.
-    assert!(named * 100 >= tried * 85, "{named} of {tried}");
+    assert!(named * 100 >= long * 95, "{named} of {long}");
 }
 
 #[rstest]

@@ -1,5 +1,8 @@
 //! Every rule in its positive and its negative form, with the exact words.
 
+mod loops;
+mod snapshots;
+
 use rstest::rstest;
 use serde_json::json;
 
@@ -213,114 +216,6 @@ fn a_long_answer_is_cut() {
     assert!(message.chars().count() < 270, "{message}");
 }
 
-const BLOCK: &str = "The `Buffer`\n";
-
-fn repeated(copies: usize, after: &str) -> String {
-    format!("Well. {}{after}", BLOCK.repeat(copies))
-}
-
-#[test]
-fn a_confirmed_loop_is_described() {
-    let conversation = said(&["Fine.", &repeated(20, "")]);
-    let detected = detect(
-        &conversation.exchanges[1].transcript.token_ids(),
-        &Thresholds::default(),
-    )
-    .expect("loops");
-    let message = format!(
-        "loop confirmed in generation 2: period 13 tokens, 20.0 copies, onset at token 6, detected at \
-         token {}, 247 tokens wasted\nfragment: \"The `Buffer`\\n\"",
-        detected.detected_at
-    );
-    assert_both("loop", &json!({}), &conversation, true, &message);
-}
-
-#[test]
-fn a_recovered_loop_was_a_loop() {
-    let conversation = said(&[&repeated(20, "And now something else.")]);
-    let check = judged(json!({"type": "not-loop"}), &conversation, None);
-    assert!(check.failed());
-    assert!(
-        check
-            .message
-            .starts_with("loop confirmed in generation 1, recovered at token 266: period 13 "),
-        "{}",
-        check.message
-    );
-}
-
-#[test]
-fn every_loop_is_evidence_and_is_named() {
-    let (first, second) = (repeated(20, ""), repeated(30, ""));
-    let conversation = said(&[&first, "Fine.", &second]);
-    let evidence = Evidence {
-        conversation: &conversation,
-        thresholds: &Thresholds::default(),
-        snapshot: None,
-    };
-    let judgement = judge(&evidence, &[assertion(json!({"type": "not-loop"}))]);
-    let exchanges: Vec<usize> = judgement.loops.iter().map(|one| one.exchange).collect();
-    assert_eq!(exchanges, [0, 2]);
-    assert_eq!(judgement.loops[0].fragment, "The `Buffer`\\n");
-    assert_eq!(judgement.checks[0].message.lines().count(), 4);
-    assert!(!judgement.passed());
-    assert_eq!(judge(&evidence, &[]).loops.len(), 2, "without an assertion");
-}
-
-#[test]
-fn a_suspicion_counts_only_where_it_is_asked_for() {
-    let thresholds = Thresholds::default();
-    let span = thresholds.suspected_span(13).expect("within the limit");
-    let conversation = said(&[&repeated(span.div_ceil(13), "")]);
-    let confirmed = judged(json!({"type": "not-loop"}), &conversation, None);
-    assert!(!confirmed.failed(), "{}", confirmed.message);
-    assert!(
-        confirmed
-            .message
-            .starts_with("no confirmed loop in 1 generation; loop suspected in generation 1: "),
-        "{}",
-        confirmed.message
-    );
-    for after in ["", "\nThat is all I know."] {
-        let conversation = said(&[&repeated(span.div_ceil(13), after)]);
-        let suspected = judged(
-            json!({"type": "not-loop", "state": "suspected"}),
-            &conversation,
-            None,
-        );
-        assert!(suspected.failed(), "{}", suspected.message);
-        assert_eq!(
-            suspected.message.contains(", ended at token"),
-            !after.is_empty()
-        );
-        assert_eq!(suspected.label, "not-loop (suspected)");
-    }
-}
-
-#[test]
-fn no_loop_is_said_so() {
-    let conversation = said(&["Fine.", "Well."]);
-    assert_both(
-        "loop",
-        &json!({}),
-        &conversation,
-        false,
-        "no loop in 2 generations",
-    );
-}
-
-#[test]
-fn a_loop_without_visible_text_shows_token_ids() {
-    let mut silent = transcript(&"ab".repeat(200), FinishReason::Length, &[]);
-    silent.text.clear();
-    silent.text_ends.fill(0);
-    let message = judged(json!({"type": "loop"}), &conversation([silent]), None).message;
-    assert!(
-        message.ends_with("wasted\nfragment: no visible text, token ids 97 98"),
-        "{message}"
-    );
-}
-
 #[rstest]
 #[case(FinishReason::Stop, true, "got stop after 3 tokens")]
 #[case(
@@ -451,81 +346,6 @@ fn a_generation_without_a_token_misses_every_limit() {
     );
     assert!(check.failed());
     assert_eq!(check.message, "generation 2 has no first token");
-}
-
-fn compared(reference: &[&str], model: &str, actual: &Conversation) -> Comparison {
-    let info = |model: &str| SnapshotInfo {
-        model: model.to_owned(),
-        ..SnapshotInfo::default()
-    };
-    let reference = Snapshot::of(&said(reference), info("m"));
-    compare(&reference, &info(model), actual)
-}
-
-#[rstest]
-#[case(&["abc"], &["abc"], "m", (true, true), "the output equals its snapshot")]
-#[case(&["x", "abcd"], &["x", "ab~d"], "m", (false, false), "first different token is 2 of generation 2: expected 99, got 126 (margin 0.0100, a near tie: rounding may have decided); text differs from byte 2 of generation 2: expected \"abcd\", got \"ab~d\"")]
-#[case(&["abc"], &["ab"], "m", (false, false), "first different token is 2 of generation 1: expected 99, got the end; text differs from byte 2 of generation 1: expected \"abc\", got \"ab\"")]
-#[case(&["abc"], &["axc"], "n", (false, false), "the inputs changed since the snapshot (model: m -> n); first different token is 1 of generation 1: expected 98, got 120 (margin 1.50); text differs from byte 1 of generation 1: expected \"abc\", got \"axc\"")]
-fn snapshots(
-    #[case] reference: &[&str],
-    #[case] actual: &[&str],
-    #[case] model: &str,
-    #[case] (tokens_hold, text_holds): (bool, bool),
-    #[case] message: &str,
-) {
-    let actual = said(actual);
-    let comparison = compared(reference, model, &actual);
-    for (matching, holds) in [("tokens", tokens_hold), ("text", text_holds)] {
-        let check = judged(
-            json!({"type": "snapshot", "match": matching}),
-            &actual,
-            Some(&comparison),
-        );
-        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
-    }
-}
-
-#[rstest]
-#[case(true, (false, true), "first different token is 1 of generation 1: expected 98, got 7 (margin 1.50); the text is the same")]
-#[case(false, (false, false), "text differs from byte 1 of generation 1: expected \"abc\", got \"aBc\"; the tokens are the same, so their decoding changed")]
-fn text_snapshots_ignore_tokens_and_token_snapshots_include_text(
-    #[case] other_token: bool,
-    #[case] (tokens_hold, text_holds): (bool, bool),
-    #[case] message: &str,
-) {
-    let mut actual = said(&["abc"]);
-    let transcript = &mut actual.exchanges[0].transcript;
-    if other_token {
-        transcript.tokens[1].id = 7;
-    } else {
-        transcript.text = "aBc".to_owned();
-    }
-    let comparison = compared(&["abc"], "m", &actual);
-    for (matching, holds) in [("tokens", tokens_hold), ("text", text_holds)] {
-        let check = judged(
-            json!({"type": "snapshot", "match": matching}),
-            &actual,
-            Some(&comparison),
-        );
-        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
-    }
-}
-
-#[rstest]
-#[case(None, "the output was not compared with a snapshot")]
-#[case(
-    Some(Comparison::Missing),
-    "there is no reviewed snapshot yet: run this outside CI, look at the pending file, and take it with `loopwatch accept`"
-)]
-fn no_snapshot_is_a_failure(#[case] comparison: Option<Comparison>, #[case] message: &str) {
-    let check = judged(
-        json!({"type": "snapshot"}),
-        &said(&["a"]),
-        comparison.as_ref(),
-    );
-    assert!(check.failed());
-    assert_eq!(check.message, message);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Exit, Explained};
-use super::style::{self, BOLD, DIM, LOOP, RESET};
+use super::style::{BOLD, DIM, LOOP, RESET};
 use crate::loops::{
     FRAGMENT_CHARS, LoopKind, LoopVerdict, PromptRequest, Settings, Watch, escape_fragment,
     text_units,
@@ -232,7 +232,7 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(
         out,
         "{BOLD}loop {}{RESET}: {}period {}, {:.1} copies, from unit {} (of {}){}{}",
-        style::state(found.state),
+        found.state.name(),
         match found.kind {
             LoopKind::Exact => String::new(),
             kind => format!("{}, ", kind.name()),

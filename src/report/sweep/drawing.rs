@@ -5,8 +5,12 @@
 //! Series have the colours of Okabe and Ito ("Color Universal Design", 2008), which people with
 //! any colour vision tell apart, and a shape each besides.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Plotters has whole pixels only, so everything is drawn larger and scaled down.
 pub(super) const SCALE: u32 = 4;
@@ -54,9 +58,78 @@ pub(super) fn text(colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", FONT * SCALE).into_font().color(&colour)
 }
 
+/// A chart of two numbers.
+pub(super) type Chart<'a, 'b> =
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// One axis of a chart.
+pub(super) struct Scale<'a> {
+    pub(super) name: &'a str,
+    pub(super) range: Range<f64>,
+    /// Labels, at most.
+    pub(super) labels: usize,
+    pub(super) label: &'a dyn Fn(&f64) -> String,
+    /// Whether each label has a line across.
+    pub(super) lines: bool,
+}
+
+/// An empty chart, with room for names on its right.
+pub(super) fn chart<'a, 'b>(
+    panel: &'a Panel<'b>,
+    across: Scale<'_>,
+    up: Scale<'_>,
+) -> Option<Chart<'a, 'b>> {
+    let scale = SCALE as i32;
+    let mut chart = ChartBuilder::on(panel)
+        .margin_top(16 * scale)
+        .margin_right(118 * scale)
+        .x_label_area_size(44 * scale)
+        .y_label_area_size(62 * scale)
+        .build_cartesian_2d(across.range, up.range)
+        .ok()?;
+    let mut mesh = chart.configure_mesh();
+    if !across.lines {
+        mesh.disable_x_mesh();
+    }
+    if !up.lines {
+        mesh.disable_y_mesh();
+    }
+    mesh.light_line_style(TRANSPARENT)
+        .bold_line_style(GRID.stroke_width(SCALE / 2))
+        .axis_style(DIM.stroke_width(SCALE))
+        .x_labels(across.labels)
+        .y_labels(up.labels)
+        .x_label_formatter(&across.label)
+        .y_label_formatter(&up.label)
+        .x_desc(across.name)
+        .y_desc(up.name)
+        .label_style(text(DIM))
+        .axis_desc_style(text(INK))
+        .draw()
+        .ok()?;
+    Some(chart)
+}
+
+/// Names of series, so far behind the ends of their lines that they do not cover them.
+pub(super) fn names(
+    panel: &Panel<'_>,
+    ends: Vec<(usize, String, (i32, i32))>,
+    behind: i32,
+) -> Drawn {
+    let scale = SCALE as i32;
+    let heights: Vec<i32> = ends.iter().map(|(.., (_, y))| *y).collect();
+    let heights = spread(&heights, 10 * scale);
+    for ((index, name, (x, _)), y) in ends.into_iter().zip(heights) {
+        let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
+        let place = (x + behind * scale, y);
+        panel.draw(&Text::new(name, place, style)).ok()?;
+    }
+    Some(())
+}
+
 /// Moves heights apart, so that names at them do not cover each other: up where there is room
 /// above `top`, else down. In the order of the heights given.
-pub(super) fn spread(heights: &[i32], top: i32) -> Vec<i32> {
+fn spread(heights: &[i32], top: i32) -> Vec<i32> {
     let room = (FONT + 4) as i32 * SCALE as i32;
     let mut order: Vec<usize> = (0..heights.len()).collect();
     order.sort_by_key(|index| heights[*index]);

@@ -37,7 +37,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
     let most = settings().fold(0.0, |most: f64, (_, rate)| most.max(rate.share.value()));
     let caption = format!(
         "Each cell: the loop rate, and below it its 95 % interval; n = {} runs of {} prompts in \
-         each{}. The darker, the more loops. Without a penalty the window has no effect.",
+         each{}. The stronger the colour, the more loops. Without a penalty the window has no effect.",
         settings().next()?.1.share.of,
         analysis.prompts.len(),
         focus(analysis)

@@ -1,9 +1,8 @@
 //! The loop rate along the penalty, one line with its band for each window.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, spread, text};
+use super::drawing::{Chart, DIM, Drawing, Drawn, Panel, SCALE, Scale, chart, names, series};
 use super::words::{focus, percent, window_name};
 use crate::sweep::{Analysis, Rate};
 
@@ -57,40 +56,35 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
         "Loop rate against penalty",
         caption,
         (760, 380),
-        |panel| chart(panel, &lines, target),
+        |panel| rates(panel, &lines, target),
     )
 }
 
-fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
+fn rates(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
     let scale = SCALE as i32;
     let points = || lines.iter().flat_map(|line| &line.points);
     let low = points().fold(f64::INFINITY, |low, (level, _)| low.min(*level));
     let high = points().fold(f64::NEG_INFINITY, |high, (level, _)| high.max(*level));
     let top = points().fold(target, |top, (_, rate)| top.max(rate.interval.high)) * 1.05;
     let margin = (high - low) * 0.03;
-    let mut chart = ChartBuilder::on(panel)
-        .margin_top(16 * scale)
-        .margin_right(118 * scale)
-        .x_label_area_size(44 * scale)
-        .y_label_area_size(62 * scale)
-        .build_cartesian_2d(low - margin..high + margin, 0.0..top)
-        .ok()?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(SCALE / 2))
-        .axis_style(DIM.stroke_width(SCALE))
-        .x_labels(8)
-        .y_labels(6)
-        .x_label_formatter(&|level| format!("{}", (level * 1e3).round() / 1e3))
-        .y_label_formatter(&|rate| percent(*rate))
-        .x_desc("penalty")
-        .y_desc("runs that loop")
-        .label_style(text(DIM))
-        .axis_desc_style(text(INK))
-        .draw()
-        .ok()?;
+    let level = |level: &f64| format!("{}", (level * 1e3).round() / 1e3);
+    let mut chart = chart(
+        panel,
+        Scale {
+            name: "penalty",
+            range: low - margin..high + margin,
+            labels: 8,
+            label: &level,
+            lines: false,
+        },
+        Scale {
+            name: "runs that loop",
+            range: 0.0..top,
+            labels: 6,
+            label: &|rate| percent(*rate),
+            lines: true,
+        },
+    )?;
     let dashes = DashedLineSeries::new(
         [(low - margin, target), (high + margin, target)],
         6 * scale,
@@ -133,16 +127,11 @@ fn chart(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
         for at in rates.clone() {
             marker(&mut chart, index, at)?;
         }
-        ends.push((index, line.window, rates.next_back()?));
+        let end = chart.backend_coord(&rates.next_back()?);
+        ends.push((index, window_name(line.window), end));
     }
-    names(panel, &chart, ends)
+    names(panel, ends, 24)
 }
-
-type Chart<'a, 'b> = ChartContext<
-    'a,
-    SVGBackend<'b>,
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
->;
 
 /// A shape for each series, for those who do not tell its colour.
 pub(super) fn marker(chart: &mut Chart<'_, '_>, index: usize, at: (f64, f64)) -> Drawn {
@@ -160,26 +149,5 @@ pub(super) fn marker(chart: &mut Chart<'_, '_>, index: usize, at: (f64, f64)) ->
                 )])
             .ok()?,
     };
-    Some(())
-}
-
-/// Names at the ends of the lines.
-fn names(
-    panel: &Panel<'_>,
-    chart: &Chart<'_, '_>,
-    ends: Vec<(usize, Option<usize>, (f64, f64))>,
-) -> Drawn {
-    let scale = SCALE as i32;
-    let places = ends.iter().map(|(.., end)| chart.backend_coord(end));
-    let places: Vec<(i32, i32)> = places.collect();
-    let heights: Vec<i32> = places.iter().map(|(_, y)| *y).collect();
-    let heights = spread(&heights, 10 * scale);
-    for (((index, window, _), (x, _)), y) in ends.into_iter().zip(places).zip(heights) {
-        let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
-        let place = (x + 24 * scale, y);
-        panel
-            .draw(&Text::new(window_name(window), place, style))
-            .ok()?;
-    }
     Some(())
 }

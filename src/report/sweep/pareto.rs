@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, text};
+use super::drawing::{Drawing, Drawn, INK, Panel, SCALE, Scale, chart, series, text};
 use super::loop_rate::marker;
 use super::words::{focus, percent, window_name};
 use crate::statistics::Interval;
@@ -72,11 +72,11 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
         "Loop rate against distortion",
         caption,
         (760, 380),
-        |panel| chart(panel, &dots, &windows),
+        |panel| scatter(panel, &dots, &windows),
     )
 }
 
-fn chart(panel: &Panel<'_>, dots: &[Dot], windows: &[usize]) -> Drawn {
+fn scatter(panel: &Panel<'_>, dots: &[Dot], windows: &[usize]) -> Drawn {
     let scale = SCALE as i32;
     let top = dots
         .iter()
@@ -86,28 +86,23 @@ fn chart(panel: &Panel<'_>, dots: &[Dot], windows: &[usize]) -> Drawn {
         .iter()
         .fold(0.01, |right: f64, dot| right.max(dot.flips.1.high))
         * 1.05;
-    let mut chart = ChartBuilder::on(panel)
-        .margin_top(16 * scale)
-        .margin_right(118 * scale)
-        .x_label_area_size(44 * scale)
-        .y_label_area_size(62 * scale)
-        .build_cartesian_2d(-right * 0.02..right, 0.0..top)
-        .ok()?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(SCALE / 2))
-        .axis_style(DIM.stroke_width(SCALE))
-        .x_labels(7)
-        .y_labels(6)
-        .x_label_formatter(&|share| percent(share.max(0.0)))
-        .y_label_formatter(&|rate| percent(*rate))
-        .x_desc("steps of healthy text with another first choice")
-        .y_desc("runs that loop")
-        .label_style(text(DIM))
-        .axis_desc_style(text(INK))
-        .draw()
-        .ok()?;
+    let mut chart = chart(
+        panel,
+        Scale {
+            name: "steps of healthy text with another first choice",
+            range: -right * 0.02..right,
+            labels: 7,
+            label: &|share| percent(share.max(0.0)),
+            lines: true,
+        },
+        Scale {
+            name: "runs that loop",
+            range: 0.0..top,
+            labels: 6,
+            label: &|rate| percent(*rate),
+            lines: true,
+        },
+    )?;
     for dot in dots {
         let (x, y) = (dot.flips.0, dot.loops.0);
         let bars = [

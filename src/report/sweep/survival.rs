@@ -1,9 +1,8 @@
 //! How many answers are still without a loop after so many tokens, one curve for each penalty.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::drawing::{DIM, Drawing, Drawn, GRID, INK, Panel, SCALE, series, spread, text};
+use super::drawing::{Drawing, Drawn, Panel, SCALE, Scale, chart, names, series};
 use super::words::{focus, percent, shown_window, window_name};
 use crate::sweep::{Analysis, TreatmentOutcome};
 
@@ -42,38 +41,31 @@ pub(super) fn draw(analysis: &Analysis) -> Option<Drawing> {
         "Tokens until a loop begins",
         caption,
         (760, 380),
-        |panel| chart(panel, &shown, longest as f64),
+        |panel| curves(panel, &shown, longest as f64),
     )
 }
 
-fn chart(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn {
-    let scale = SCALE as i32;
+fn curves(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn {
     let lowest = shown.iter().flat_map(|outcome| &outcome.survival);
     let lowest = lowest.fold(1.0, |low: f64, step| low.min(step.interval.low));
     let bottom = ((lowest * 10.0).floor() / 10.0).max(0.0);
-    let mut chart = ChartBuilder::on(panel)
-        .margin_top(16 * scale)
-        .margin_right(118 * scale)
-        .x_label_area_size(44 * scale)
-        .y_label_area_size(62 * scale)
-        .build_cartesian_2d(0.0..longest, bottom..1.005)
-        .ok()?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(SCALE / 2))
-        .axis_style(DIM.stroke_width(SCALE))
-        .x_labels(8)
-        .y_labels(6)
-        .x_label_formatter(&|tokens| format!("{tokens:.0}"))
-        .y_label_formatter(&|share| percent(*share))
-        .x_desc("tokens of the answer")
-        .y_desc("without a loop")
-        .label_style(text(DIM))
-        .axis_desc_style(text(INK))
-        .draw()
-        .ok()?;
+    let mut chart = chart(
+        panel,
+        Scale {
+            name: "tokens of the answer",
+            range: 0.0..longest,
+            labels: 8,
+            label: &|tokens| format!("{tokens:.0}"),
+            lines: false,
+        },
+        Scale {
+            name: "without a loop",
+            range: bottom..1.005,
+            labels: 6,
+            label: &|share| percent(*share),
+            lines: true,
+        },
+    )?;
     if let Some(first) = shown.first() {
         let upper = stairs(first, longest, |step| step.interval.high);
         let lower = stairs(first, longest, |step| step.interval.low);
@@ -93,15 +85,7 @@ fn chart(panel: &Panel<'_>, shown: &[&TreatmentOutcome], longest: f64) -> Drawn 
         let style = series(index).stroke_width(SCALE * 2);
         chart.draw_series(LineSeries::new(curve, style)).ok()?;
     }
-    let heights: Vec<i32> = ends.iter().map(|(.., (_, y))| *y).collect();
-    let heights = spread(&heights, 10 * scale);
-    for ((index, label, (x, _)), y) in ends.into_iter().zip(heights) {
-        let style = text(series(index)).pos(Pos::new(HPos::Left, VPos::Center));
-        panel
-            .draw(&Text::new(label, (x + 8 * scale, y), style))
-            .ok()?;
-    }
-    Some(())
+    names(panel, ends, 8)
 }
 
 /// A curve that stays level until the next event.

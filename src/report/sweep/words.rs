@@ -287,6 +287,12 @@ fn limits(analysis: &Analysis) -> Vec<String> {
             analysis.conditions.join("; ")
         ));
     }
+    if let Verdict::Take { .. } = analysis.recommendation.verdict {
+        said.push(format!(
+            "The confidence is that of one setting. That it was picked among {} makes it less.",
+            analysis.settings.len().saturating_sub(1)
+        ));
+    }
     if analysis.missing > 0 {
         said.push(format!(
             "{} planned runs have no outcome, because they failed or the sweep was stopped.",

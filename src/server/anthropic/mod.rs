@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::admission::{App, Order};
 use super::body;
-use super::openai::{headers, wants_fresh, warnings};
+use super::headers::{headers, wants_fresh, warnings};
 use super::refusal::{Api, Refusal};
 use super::watch::{Complete, Watched};
 use super::{Vocabulary, loopwatch, names};

@@ -1,0 +1,78 @@
+//! Answers beside their snapshots.
+
+use super::*;
+
+fn compared(reference: &[&str], model: &str, actual: &Conversation) -> Comparison {
+    let info = |model: &str| SnapshotInfo {
+        model: model.to_owned(),
+        ..SnapshotInfo::default()
+    };
+    let reference = Snapshot::of(&said(reference), info("m"));
+    compare(&reference, &info(model), actual)
+}
+
+#[rstest]
+#[case(&["abc"], &["abc"], "m", (true, true), "the output equals its snapshot")]
+#[case(&["x", "abcd"], &["x", "ab~d"], "m", (false, false), "first different token is 2 of generation 2: expected 99, got 126 (margin 0.0100, a near tie: rounding may have decided); text differs from byte 2 of generation 2: expected \"abcd\", got \"ab~d\"")]
+#[case(&["abc"], &["ab"], "m", (false, false), "first different token is 2 of generation 1: expected 99, got the end; text differs from byte 2 of generation 1: expected \"abc\", got \"ab\"")]
+#[case(&["abc"], &["axc"], "n", (false, false), "the inputs changed since the snapshot (model: m -> n); first different token is 1 of generation 1: expected 98, got 120 (margin 1.50); text differs from byte 1 of generation 1: expected \"abc\", got \"axc\"")]
+fn snapshots(
+    #[case] reference: &[&str],
+    #[case] actual: &[&str],
+    #[case] model: &str,
+    #[case] (tokens_hold, text_holds): (bool, bool),
+    #[case] message: &str,
+) {
+    let actual = said(actual);
+    let comparison = compared(reference, model, &actual);
+    for (matching, holds) in [("tokens", tokens_hold), ("text", text_holds)] {
+        let check = judged(
+            json!({"type": "snapshot", "match": matching}),
+            &actual,
+            Some(&comparison),
+        );
+        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
+    }
+}
+
+#[rstest]
+#[case(true, (false, true), "first different token is 1 of generation 1: expected 98, got 7 (margin 1.50); the text is the same")]
+#[case(false, (false, false), "text differs from byte 1 of generation 1: expected \"abc\", got \"aBc\"; the tokens are the same, so their decoding changed")]
+fn text_snapshots_ignore_tokens_and_token_snapshots_include_text(
+    #[case] other_token: bool,
+    #[case] (tokens_hold, text_holds): (bool, bool),
+    #[case] message: &str,
+) {
+    let mut actual = said(&["abc"]);
+    let transcript = &mut actual.exchanges[0].transcript;
+    if other_token {
+        transcript.tokens[1].id = 7;
+    } else {
+        transcript.text = "aBc".to_owned();
+    }
+    let comparison = compared(&["abc"], "m", &actual);
+    for (matching, holds) in [("tokens", tokens_hold), ("text", text_holds)] {
+        let check = judged(
+            json!({"type": "snapshot", "match": matching}),
+            &actual,
+            Some(&comparison),
+        );
+        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
+    }
+}
+
+#[rstest]
+#[case(None, "the output was not compared with a snapshot")]
+#[case(
+    Some(Comparison::Missing),
+    "there is no reviewed snapshot yet: run this outside CI, look at the pending file, and take it with `loopwatch accept`"
+)]
+fn no_snapshot_is_a_failure(#[case] comparison: Option<Comparison>, #[case] message: &str) {
+    let check = judged(
+        json!({"type": "snapshot"}),
+        &said(&["a"]),
+        comparison.as_ref(),
+    );
+    assert!(check.failed());
+    assert_eq!(check.message, message);
+}
