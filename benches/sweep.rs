@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures_util::future::join_all;
+use loopwatch::backend::Precision;
 use loopwatch::engine::{Counters, Engine, EngineOptions, Events};
 use loopwatch::generation::{
     GenerateRequest, Message, Prompt, Role, SamplingSettings, TemplateVariables, ToolCall,
@@ -59,6 +60,9 @@ struct Options {
     /// Threads of the engine
     #[arg(long, default_value_t = EngineOptions::default().threads)]
     threads: usize,
+    /// exact or fast
+    #[arg(long, default_value = "exact", value_parser = precision)]
+    precision: Precision,
     /// Only the points of the first N prompts
     #[arg(long, default_value_t = 16)]
     prompts: usize,
@@ -71,6 +75,10 @@ struct Options {
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    Precision::parse(name).ok_or_else(|| "there are exact and fast".to_owned())
 }
 
 fn chat(messages: Vec<Message>, tools: Vec<ToolSpec>) -> Prompt {
@@ -155,6 +163,13 @@ fn engine(options: EngineOptions) -> Engine {
     Engine::load(&ModelRef::parse("builtin:readme"), &options).expect("loads")
 }
 
+fn alone(options: &Options) -> EngineOptions {
+    EngineOptions {
+        precision: options.precision,
+        ..EngineOptions::with_threads(options.threads)
+    }
+}
+
 fn timed<T>(body: impl Future<Output = T>) -> (T, Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -171,7 +186,7 @@ fn together(
 ) -> (Vec<Transcript>, Duration, Counters) {
     let engine = engine(EngineOptions {
         max_batch: options.batch,
-        ..EngineOptions::with_threads(options.threads)
+        ..alone(options)
     });
     let answers = points
         .iter()
@@ -184,11 +199,11 @@ fn together(
 fn one_by_one<'a>(
     points: impl Iterator<Item = &'a GenerateRequest>,
     prefix_cache_bytes: usize,
-    threads: usize,
+    options: &Options,
 ) -> (Vec<Transcript>, Duration) {
     let engine = engine(EngineOptions {
         prefix_cache_bytes,
-        ..EngineOptions::with_threads(threads)
+        ..alone(options)
     });
     timed(async {
         let mut answers = Vec::new();
@@ -266,7 +281,7 @@ fn main() {
         ("one by one, prompts remembered", 256 << 20),
     ] {
         let every = options.every.max(1);
-        let (alone, alone_took) = one_by_one(points.iter().step_by(every), cache, options.threads);
+        let (alone, alone_took) = one_by_one(points.iter().step_by(every), cache, &options);
         for (index, (alone, shared)) in alone.iter().zip(shared.iter().step_by(every)).enumerate() {
             assert_eq!(bits(alone), bits(shared), "point {}", index * every);
         }

@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use std::collections::BTreeSet;
+
 use crate::sweep::{AdviceFound, Analysis, Rate, Treatment, TreatmentOutcome, Verdict};
 
 /// The sentences.
@@ -274,6 +276,22 @@ fn evidence(analysis: &Analysis) -> Vec<String> {
     said
 }
 
+/// The search goes through the penalties of each window once, so that each window has one chance to
+/// be wrong; `docs/statistics.md` has how often it is.
+fn confidence(analysis: &Analysis) -> String {
+    let treatments = analysis.settings.iter().filter_map(|s| s.treatment);
+    let windows: BTreeSet<Option<usize>> = treatments.map(|treatment| treatment.window).collect();
+    let one =
+        "The loop rate of the chosen setting is above the target with a chance of at most 2.5 %";
+    match windows.len() {
+        0 | 1 => format!("{one}."),
+        several => format!(
+            "{one} for each of {several} windows tried, {} in all.",
+            percent(0.025 * several as f64)
+        ),
+    }
+}
+
 fn limits(analysis: &Analysis) -> Vec<String> {
     let mut said = vec![format!(
         "It holds for this model and prompts like these {}: {} runs in all.",
@@ -288,10 +306,7 @@ fn limits(analysis: &Analysis) -> Vec<String> {
         ));
     }
     if let Verdict::Take { .. } = analysis.recommendation.verdict {
-        said.push(format!(
-            "The confidence is that of one setting. That it was picked among {} makes it less.",
-            analysis.settings.len().saturating_sub(1)
-        ));
+        said.push(confidence(analysis));
     }
     if analysis.missing > 0 {
         said.push(format!(
