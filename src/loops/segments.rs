@@ -15,7 +15,7 @@ pub(super) const DISTANCES: usize = 16;
 const LONGEST: u32 = 96;
 
 /// How much longer segments have to be alike outside prose, where comments and tests are.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 12;
 
 /// Bytes of a word that is worth comparing: not `0x`, `b`, `to`.
 const SHORTEST_WORD: usize = 3;

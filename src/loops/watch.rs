@@ -16,10 +16,11 @@ use super::detector::LoopDetector;
 use super::folded::Folded;
 use super::history::Place;
 use super::novelty::{Novelty, WINDOW};
-use super::pieces::{Piece, PieceReader};
+use super::pieces::{Piece, PieceKind, PieceReader};
 use super::segments::Segments;
 use super::settings::Settings;
 use super::sighting::{Sighting, Sightings};
+use super::thresholds::PATIENT_SPAN;
 use super::verdict::{Change, LoopKind, LoopState, LoopVerdict};
 
 /// Watches one channel: the reasoning, the answer, or the arguments of tools. Two channels are two
@@ -38,6 +39,13 @@ pub struct Watch {
     bytes: usize,
     /// Tokens were pushed with ids of their own.
     has_ids: bool,
+    /// Words and digits in the pieces read, modulo 2¹⁶.
+    words: u16,
+    digits: u16,
+    /// The last piece was a digit.
+    in_number: bool,
+    /// For how many pieces little has differed.
+    low: usize,
     sightings: Sightings,
 }
 
@@ -48,11 +56,9 @@ impl Watch {
         let mut exact = LoopDetector::new(settings.thresholds.clone());
         let context = ContextTracker::new();
         exact.set_context(context.current());
-        let mut folded = Folded::new(settings.folded.clone());
-        folded.set_context(context.current());
         Self {
             exact,
-            folded,
+            folded: Folded::new(settings.folded.clone()),
             segments: Segments::new(settings.likeness),
             novelty: Novelty::new(),
             context,
@@ -60,6 +66,10 @@ impl Watch {
             piece_start: 0,
             bytes: 0,
             has_ids: false,
+            words: 0,
+            digits: 0,
+            in_number: false,
+            low: 0,
             sightings: Sightings::default(),
             settings,
         }
@@ -145,6 +155,8 @@ impl Watch {
         Place {
             token: self.exact.tokens() as u32,
             byte: byte as u32,
+            words: self.words,
+            digits: self.digits,
         }
     }
 
@@ -158,7 +170,6 @@ impl Watch {
         let context = self.context.current();
         if context != before {
             self.exact.set_context(context);
-            self.folded.set_context(folded_context(context));
         }
     }
 
@@ -172,18 +183,20 @@ impl Watch {
         } else {
             changes.add(self.exact.push_at(piece.id, place));
         }
+        self.weigh(piece);
         let at = self.exact.tokens().saturating_sub(1);
+        let prose = self.context.current() == Context::Prose;
         let quiet = self.exact.is_alarmed();
         let mut news = [None; 3];
 
         let folded = self.folded.push(piece, place);
         if let Some(change) = folded
-            && change.state == LoopState::Suspected
+            && (change.state == LoopState::Confirmed || (change.state == LoopState::Suspected && prose))
             && let Some((start, span)) = self.folded.running(change.period)
         {
             let kind = self.folded.kind(change.period);
             // Outside prose, numbers that do not count are tables of constants.
-            if kind == LoopKind::Counter || self.context.current() == Context::Prose {
+            if kind == LoopKind::Counter || prose {
                 let copies = span as f64 / change.period as f64;
                 let sighting = Sighting::new(kind, start, place, at, copies);
                 let sighting = sighting.with_folded(change.period);
@@ -195,7 +208,6 @@ impl Watch {
             news[0] = self.sightings.end(LoopKind::Counter, at, quiet);
         }
 
-        let prose = self.context.current() == Context::Prose;
         match self.segments.push(piece, place, !prose) {
             Some(Some(likely)) => {
                 let copies = 1.0 + f64::from(likely.score) / likely.distance as f64;
@@ -213,11 +225,13 @@ impl Watch {
                 Context::Code => self.settings.novelty_in_code,
                 Context::Table | Context::Data => self.settings.novelty_in_data,
             };
-            if distinct < limit {
+            self.low = if distinct < limit { self.low + 1 } else { 0 };
+            let enough = if prose { 1 } else { PATIENT_SPAN };
+            if self.low >= enough {
                 let back = WINDOW as u32;
                 let start = Place {
                     token: place.token.saturating_sub(back),
-                    byte: place.byte,
+                    ..place
                 };
                 let copies = WINDOW as f64 / distinct as f64;
                 let sighting = Sighting::new(LoopKind::LowNovelty, start, place, at, copies);
@@ -229,18 +243,26 @@ impl Watch {
         news.into_iter().for_each(|change| changes.add(change));
     }
 
+    /// Counts the words and digits that tell rows of constants from what says something. Letters
+    /// behind a digit belong to the number, as in 0xff.
+    fn weigh(&mut self, piece: &Piece) {
+        let was_number = std::mem::replace(
+            &mut self.in_number,
+            matches!(piece.kind, PieceKind::Digit(_)),
+        );
+        match piece.kind {
+            PieceKind::Digit(_) => self.digits = self.digits.wrapping_add(1),
+            PieceKind::Letters if piece.bytes > 1 && !was_number => {
+                self.words = self.words.wrapping_add(1);
+            }
+            _ => {}
+        }
+    }
+
     fn lower(&self, sighting: &Sighting) -> LoopVerdict {
         sighting.verdict(self.exact.tokens(), |onset, length| {
             self.exact.kept_from(onset, length)
         })
-    }
-}
-
-/// Numbered lists are as common in programs as in data.
-fn folded_context(context: Context) -> Context {
-    match context {
-        Context::Prose => Context::Prose,
-        _ => Context::Data,
     }
 }
 
