@@ -1,4 +1,6 @@
-//! What watching for loops costs per token, at the default longest period of 4,096 tokens.
+//! What watching for loops costs per token, at the default longest period of 4,096 tokens: on
+//! healthy text, on loops, on words of mathematics that are full of repetitions, and on streams
+//! aimed at the way the detector searches.
 
 use std::hint::black_box;
 
@@ -57,6 +59,38 @@ fn nearly_looped() -> Vec<u32> {
         .collect()
 }
 
+/// Three copies of three copies of three copies, with a new token after each three: at every
+/// scale a repetition is noticed, traced back and broken, as often as can be.
+fn nested() -> Vec<u32> {
+    let mut word: Vec<u32> = (0..9).collect();
+    let mut fresh = 1_000;
+    while word.len() < TOKENS {
+        fresh += 1;
+        word = word.repeat(3);
+        word.push(fresh);
+    }
+    word.truncate(TOKENS);
+    word
+}
+
+/// Repetitions of random blocks of all sizes that end as soon as they can have been noticed, so
+/// that the work of noticing is spent in vain each time.
+fn cut_off() -> Vec<u32> {
+    let mut tokens = Vec::new();
+    let mut state = 7_u32;
+    while tokens.len() < TOKENS {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let period = 1 << (state >> 20) % 12;
+        let period = period + (state >> 8) as usize % period;
+        let first = tokens.len() as u32;
+        let block: Vec<u32> = (first..first + period as u32).collect();
+        let span = Thresholds::default().suspected_span(period).unwrap_or(0) - 1;
+        tokens.extend(block.iter().cycle().take(span));
+    }
+    tokens.truncate(TOKENS);
+    tokens
+}
+
 fn detector(criterion: &mut Criterion) {
     let streams = [
         ("healthy", healthy()),
@@ -66,6 +100,10 @@ fn detector(criterion: &mut Criterion) {
         ("nearly_looped", nearly_looped()),
         ("thue_morse", thue_morse()),
         ("fibonacci", fibonacci()),
+        ("square_free", words::square_free(TOKENS)),
+        ("de_bruijn", words::de_bruijn(2, 15)),
+        ("nested", nested()),
+        ("cut_off", cut_off()),
     ];
     let mut group = criterion.benchmark_group("detector");
     group.throughput(Throughput::Elements(TOKENS as u64));
@@ -124,15 +162,22 @@ fn code() -> String {
     healthy().chunks_exact(4).map(line).collect()
 }
 
+/// Every token a word of two letters, which differ where tokens do.
+fn spelled(word: Vec<u32>) -> String {
+    let letter = |token: u32| char::from_u32('a' as u32 + token % 26).unwrap_or('a');
+    word.into_iter()
+        .flat_map(|token| [letter(token), letter(token / 26), ' '])
+        .collect()
+}
+
 /// All detectors, per piece of text.
 fn watch(criterion: &mut Criterion) {
-    let spelled = |word: Vec<u32>| -> String {
-        word.into_iter()
-            .filter_map(|letter| char::from_digit(letter + 10, 36))
-            .map(|c| format!("{c} "))
-            .collect()
-    };
     let texts = [
+        ("this_prose", include_str!("../docs/loops.md").to_owned()),
+        (
+            "this_code",
+            include_str!("../src/loops/detector.rs").to_owned(),
+        ),
         ("prose", prose()),
         ("code", code()),
         (
@@ -149,7 +194,10 @@ fn watch(criterion: &mut Criterion) {
         ("digits", (0..8_000).map(|n| format!("{n},")).collect()),
         ("thue_morse", spelled(words::thue_morse(TOKENS / 2))),
         ("fibonacci", spelled(words::fibonacci(TOKENS / 2))),
+        ("square_free", spelled(words::square_free(TOKENS / 2))),
         ("de_bruijn", spelled(words::de_bruijn(2, 14))),
+        ("nested", spelled(nested())),
+        ("cut_off", spelled(cut_off())),
     ];
     let mut group = criterion.benchmark_group("watch");
     for (name, text) in &texts {

@@ -92,42 +92,59 @@ impl LoopDetector {
     pub(super) fn push_at(&mut self, token: u32, place: Place) -> Option<Change> {
         let slot = self.history.len() % MAX_STRIDE;
         self.history.push(token, place, self.context);
-        let searching = std::mem::take(&mut self.searching[slot]);
         let mut told = None;
-        let mut left = searching | self.following;
-        while left != 0 {
-            let index = left.trailing_zeros() as usize;
-            left &= left - 1;
-            self.advance(index, searching >> index & 1 == 1, &mut told);
+        for index in bits(self.following) {
+            self.follow(index, &mut told);
+        }
+        for index in bits(std::mem::take(&mut self.searching[slot])) {
+            self.search(index, &mut told);
         }
         told
     }
 
-    /// Takes the newest token into account at one level.
-    fn advance(&mut self, index: usize, searching: bool, told: &mut Option<Change>) {
-        let at = self.history.len() - 1;
-        let (shorter, level) = self.levels.split_at_mut(index);
-        let Some(level) = level.first_mut() else {
+    /// Follows the run of one level by the newest token.
+    fn follow(&mut self, index: usize, told: &mut Option<Change>) {
+        let level = &mut self.levels[index];
+        let Some(run) = &mut level.run else {
             return;
         };
-        let broken = level.follow(&self.history);
-        if searching {
-            let covered = self.following & ((1 << index) - 1) != 0
-                && shorter
-                    .iter()
-                    .filter_map(|level| level.run.as_ref())
-                    .any(|run| level.is_covered_by(run));
-            let wait = level.search(covered, &self.history, &self.thresholds);
-            self.searching[(at + wait) % MAX_STRIDE] |= 1 << index;
+        if self.history.repeats_at(run.period) {
+            run.span += 1;
+            if let Some(state) = run.cross(&self.history) {
+                let run = run.clone();
+                self.tell(state, &run, told);
+            }
+            return;
         }
-        let crossed = level.run.as_mut().and_then(|run| {
-            let state = run.cross(&self.history)?;
-            Some((state, run.clone()))
-        });
         self.following &= !(1 << index);
-        self.following |= u64::from(level.run.is_some()) << index;
-        let broken = broken.and_then(|run| run.broken(at));
-        for (state, run) in broken.into_iter().chain(crossed) {
+        let broken = level.run.take();
+        let at = self.history.len() - 1;
+        if let Some((state, run)) = broken.and_then(|run| run.broken(at)) {
+            self.tell(state, &run, told);
+        }
+    }
+
+    /// Lets one level search at the newest token.
+    fn search(&mut self, index: usize, told: &mut Option<Change>) {
+        let at = self.history.len() - 1;
+        let bit = 1 << index;
+        let shorter = self.following & (bit - 1);
+        let (below, level) = self.levels.split_at_mut(index);
+        let level = &mut level[0];
+        let wait = level.search(&self.history, &self.thresholds, |level| {
+            bits(shorter).any(|index| {
+                let run = below[index].run.as_ref();
+                run.is_some_and(|run| level.is_covered_by(run))
+            })
+        });
+        self.searching[(at + wait) % MAX_STRIDE] |= bit;
+        let Some(run) = &mut level.run else {
+            self.following &= !bit;
+            return;
+        };
+        self.following |= bit;
+        if let Some(state) = run.cross(&self.history) {
+            let run = run.clone();
             self.tell(state, &run, told);
         }
     }
@@ -141,7 +158,8 @@ impl LoopDetector {
             onset: run.onset,
             at,
         };
-        if told.is_none_or(|earlier| change.urgency() > earlier.urgency()) {
+        let rank = |change: Change| (change.urgency(), std::cmp::Reverse(change.period));
+        if told.is_none_or(|earlier| rank(change) > rank(earlier)) {
             *told = Some(change);
         }
         match state {
@@ -162,7 +180,10 @@ impl LoopDetector {
     /// and its length so far.
     pub(super) fn running(&self, period: usize) -> Option<(Place, usize)> {
         let mut levels = self.levels.iter();
-        let run = levels.find(|level| level.has_period(period))?.run.as_ref()?;
+        let run = levels
+            .find(|level| level.has_period(period))?
+            .run
+            .as_ref()?;
         (run.period == period).then_some((run.place, run.span))
     }
 
@@ -224,6 +245,15 @@ pub fn detect(tokens: &[u32], thresholds: &Thresholds) -> Option<LoopVerdict> {
         detector.push(token);
     }
     detector.verdict()
+}
+
+/// The numbers of the bits that are set, lowest first.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(lowest)
+    })
 }
 
 /// Keeps the loop that was detected first; of two at one token, the one already kept.

@@ -26,6 +26,8 @@ pub(super) struct LastSeen {
     /// The newest position in each bucket. A position that is out of the window marks an empty
     /// bucket.
     heads: Vec<u32>,
+    /// How far a spread hash is shifted to give a bucket.
+    shift: u32,
     /// The entry of position `n` is at `n` modulo the window.
     entries: Vec<Entry>,
     /// The position that comes next, modulo 2³². A bucket left alone for that long may seem to
@@ -45,6 +47,7 @@ impl LastSeen {
     pub(super) fn new(window: usize) -> Self {
         Self {
             heads: vec![0; window * BUCKETS],
+            shift: 64 - (window * BUCKETS).trailing_zeros(),
             entries: vec![Entry::default(); window],
             // So that the zeros in `heads` lie outside the window from the start.
             position: window as u32 + 1,
@@ -94,8 +97,7 @@ impl LastSeen {
 
     fn place(&self, hash: u64) -> (usize, u32) {
         let spread = hash.wrapping_mul(SPREAD);
-        let bucket = spread >> (64 - self.heads.len().trailing_zeros());
-        (bucket as usize, (spread >> 16) as u32)
+        ((spread >> self.shift) as usize, (spread >> 16) as u32)
     }
 }
 

@@ -32,60 +32,50 @@ impl Level {
         (self.plan.first..=self.plan.last).contains(&period)
     }
 
-    /// Follows the run by the newest token, and returns it if that broke it.
-    pub(super) fn follow(&mut self, history: &History) -> Option<Run> {
-        match &mut self.run {
-            Some(run) if history.repeats_at(run.period) => {
-                run.span += 1;
-                None
-            }
-            run => run.take(),
-        }
-    }
-
     /// Whether the newest block, and as much before it as can matter, lies in the run of a shorter
     /// period, and so in no run of this level.
     pub(super) fn is_covered_by(&self, run: &Run) -> bool {
         run.span >= self.plan.last + run.period
     }
 
-    /// Remembers or looks up the newest block, where the plan says so; looks nothing up in a block
-    /// that is `covered`. Returns in how many tokens to call this again.
+    /// Remembers or looks up the newest block, where the plan says so. A block that is `covered` by
+    /// a shorter period is not looked up. Returns in how many tokens to call this again.
     pub(super) fn search(
         &mut self,
-        covered: bool,
         history: &History,
         thresholds: &Thresholds,
+        covered: impl FnOnce(&Self) -> bool,
     ) -> usize {
-        let Plan {
-            last,
-            stride,
-            cells,
-            ..
-        } = self.plan;
+        let Plan { last, stride, .. } = self.plan;
         let offset = history.len() & (stride - 1);
         if offset == 0 {
-            self.cells_left = self.cells_left.checked_sub(1).unwrap_or(cells - 1);
+            self.cells_left = match self.cells_left {
+                0 => self.plan.cells - 1,
+                left => left - 1,
+            };
         }
-        if covered {
-            // Only a run that was ignored can be there.
+        if history.len() < last {
+            return stride - offset;
+        }
+        let mut looking = self.cells_left == 0;
+        if looking && covered(self) {
+            // What is followed here can only be a run that is ignored.
             self.run = None;
+            looking = false;
         }
-        let looking = self.cells_left == 0 && self.run.is_none() && !covered;
-        if history.len() >= last && (looking || offset == 0) {
-            let hash = history.block_hash(last, self.weight);
-            if looking {
-                self.run = self.find(hash, offset, history, thresholds);
-            }
-            if offset == 0 {
-                self.seen.record(hash);
-            }
+        looking &= self.run.is_none();
+        if !looking && offset != 0 {
+            return stride - offset;
         }
-        if looking && self.run.is_none() {
-            1
-        } else {
-            stride - offset
+        let hash = history.block_hash(last, self.weight);
+        if looking && let Some(run) = self.find(hash, offset, history, thresholds) {
+            self.run = Some(run);
+            looking = false;
         }
+        if offset == 0 {
+            self.seen.record(hash);
+        }
+        if looking { 1 } else { stride - offset }
     }
 
     /// The run that shows in the newest block and the same block before it.
@@ -105,7 +95,8 @@ impl Level {
         // From the newest block back to the one remembered `blocks` before the next.
         let lag = |blocks: usize| blocks * stride - (stride - offset) % stride;
         let is_same = |blocks| lag(blocks) <= last && history.block_repeats_at(lag(blocks), last);
-        let period = primitive(lag(self.seen.find(hash, is_same)?), last, history);
+        let lag = lag(self.seen.find(hash, is_same)?);
+        let period = primitive(lag, last, history);
         // A shorter period has a level of its own. Until that one has noticed, following it here
         // as well keeps this level from searching in vain.
         Some(if period < first {

@@ -34,7 +34,9 @@ pub(super) struct Piece {
 /// Holds the piece that is not finished.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PieceReader {
-    first: Option<char>,
+    open: Option<PieceKind>,
+    /// Its first character.
+    first: char,
     chars: usize,
     bytes: usize,
     hash: u64,
@@ -43,15 +45,24 @@ pub(super) struct PieceReader {
 impl PieceReader {
     /// Reads a character and returns the piece it closes, if it closes one.
     pub(super) fn push(&mut self, character: char) -> Option<Piece> {
-        if let Some(first) = self.first
-            && self.chars < PIECE_CHARS
-            && joins(first, character)
-        {
+        let goes_on = self.chars < PIECE_CHARS
+            && match self.open {
+                // The usual case of `joins`, without its questions.
+                Some(PieceKind::Letters) if self.first.is_ascii() && character.is_ascii() => {
+                    character.is_ascii_alphabetic()
+                }
+                Some(PieceKind::Letters | PieceKind::Blank) => joins(self.first, character),
+                _ => false,
+            };
+        if goes_on {
             self.take(character);
             return None;
         }
         let closed = self.finish();
-        self.first = Some(character);
+        self.open = Some(kind(character));
+        self.first = character;
+        self.chars = 0;
+        self.bytes = 0;
         self.hash = 0xCBF2_9CE4_8422_2325;
         self.take(character);
         closed
@@ -59,14 +70,11 @@ impl PieceReader {
 
     /// The piece that is open, and nothing after it.
     pub(super) fn finish(&mut self) -> Option<Piece> {
-        let first = self.first.take()?;
-        let piece = Piece {
+        Some(Piece {
+            kind: self.open.take()?,
             id: (self.hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32,
-            kind: kind(first),
             bytes: self.bytes,
-        };
-        *self = Self::default();
-        Some(piece)
+        })
     }
 
     fn take(&mut self, character: char) {
@@ -78,9 +86,10 @@ impl PieceReader {
 
 fn kind(first: char) -> PieceKind {
     match first {
+        'a'..='z' | 'A'..='Z' => PieceKind::Letters,
+        ' ' => PieceKind::Blank,
         '\n' | '\r' => PieceKind::LineEnd,
         '0'..='9' => PieceKind::Digit(first as u8 - b'0'),
-        'a'..='z' | 'A'..='Z' => PieceKind::Letters,
         _ if first.is_whitespace() => PieceKind::Blank,
         _ if first.is_alphabetic() => PieceKind::Letters,
         _ => PieceKind::Sign(first),

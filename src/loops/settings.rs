@@ -53,6 +53,11 @@ impl Settings {
         }
         Self::with_thresholds(Thresholds::known(DEFAULT_MAX_PERIOD, bands))
     }
+
+    /// How long a counter of a period has to go on in a program.
+    pub(super) fn counters_in_code(&self, period: usize) -> usize {
+        self.folded.confirmed_span(period).unwrap_or(usize::MAX)
+    }
 }
 
 impl Default for Settings {
@@ -75,11 +80,11 @@ fn folded() -> Thresholds {
     Thresholds::known(
         512,
         vec![
-            band(1, (128, 256), (512, 8_192)),
-            band(4, (32, 256), (160, 8_192)),
-            band(9, (16, 320), (60, 8_192)),
-            band(25, (10, 500), (30, 8_192)),
-            band(97, (5, 600), (12, 8_192)),
+            band(1, (128, 256), (512, 1_000)),
+            band(4, (32, 256), (160, 1_000)),
+            band(9, (16, 320), (60, 1_000)),
+            band(25, (10, 500), (30, 1_000)),
+            band(97, (5, 600), (12, 1_000)),
         ],
     )
 }

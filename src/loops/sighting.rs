@@ -100,6 +100,11 @@ impl Sightings {
         }
     }
 
+    /// Whether the detector of this kind sees something.
+    pub(super) fn has(&self, kind: LoopKind) -> bool {
+        self.running[Self::slot(kind)].is_some()
+    }
+
     /// Notes a sighting unless its detector has one already. It is no news while an exact loop
     /// goes on (`quiet`), which explains it better.
     pub(super) fn begin(&mut self, sighting: Sighting, quiet: bool) -> Option<Change> {

@@ -130,6 +130,17 @@ proptest! {
     }
 
     #[test]
+    fn streaming_is_offline_at_every_prefix(tokens in planted(), strict in any::<bool>()) {
+        let thresholds = if strict { strictest(24) } else { watching(24) };
+        let tokens = &tokens[..tokens.len().min(400)];
+        let mut detector = LoopDetector::new(thresholds.clone());
+        for (index, &token) in tokens.iter().enumerate() {
+            detector.push(token);
+            prop_assert_eq!(detector.verdict(), detect(&tokens[..=index], &thresholds));
+        }
+    }
+
+    #[test]
     fn the_evidence_in_a_verdict_is_true(tokens in planted(), thresholds in any_thresholds()) {
         let Some(found) = detect(&tokens, &thresholds) else { return Ok(()) };
         let (onset, period, end) = (found.onset, found.period, found.onset + found.span);
@@ -155,6 +166,42 @@ proptest! {
         prop_assert_eq!((found.state, found.period, found.onset), (LoopState::Confirmed, period, prefix));
         prop_assert_eq!(found.detected_at, prefix + span - 1);
         prop_assert_eq!(found.suspected_at, prefix + suspected_span - 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// The same for periods as long as they get, noticed late and traced back.
+    #[test]
+    fn long_repetitions_are_the_ones_lag_counters_see(
+        pieces in prop::collection::vec((1..4_097_usize, 2.0..4.5_f64, 1..4_u32, any::<u32>()), 1..4),
+        strict in any::<bool>(),
+    ) {
+        let thresholds = if strict { strictest(4_096) } else { Thresholds::default() };
+        let piece = |(period, copies, letters, seed): (usize, f64, u32, u32)| {
+            let block: Vec<u32> = (0..period as u32)
+                .map(|at| (at.wrapping_add(seed).wrapping_mul(0x9E37_79B9) >> 13) % letters)
+                .collect();
+            looped(&block, (period as f64 * copies) as usize)
+        };
+        let tokens: Vec<u32> = pieces.into_iter().flat_map(piece).take(20_000).collect();
+        prop_assert_eq!(changes(&tokens, &thresholds), oracle::changes(&tokens, &thresholds));
+    }
+}
+
+#[test]
+fn repetitions_of_repetitions_are_the_ones_lag_counters_see() {
+    let mut word: Vec<u32> = (0..9).collect();
+    for fresh in 100..106 {
+        word = word.repeat(3);
+        word.push(fresh);
+    }
+    for thresholds in [strictest(4_096), Thresholds::default()] {
+        assert_eq!(
+            changes(&word, &thresholds),
+            oracle::changes(&word, &thresholds)
+        );
     }
 }
 

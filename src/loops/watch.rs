@@ -20,7 +20,7 @@ use super::pieces::{Piece, PieceKind, PieceReader};
 use super::segments::Segments;
 use super::settings::Settings;
 use super::sighting::{Sighting, Sightings};
-use super::thresholds::PATIENT_SPAN;
+use super::thresholds::{BARE_SPAN, PATIENT_SPAN};
 use super::verdict::{Change, LoopKind, LoopState, LoopVerdict};
 
 /// Watches one channel: the reasoning, the answer, or the arguments of tools. Two channels are two
@@ -44,6 +44,8 @@ pub struct Watch {
     digits: u16,
     /// The last piece was a digit.
     in_number: bool,
+    /// The period of what repeats in the folded text but is not long enough for its context yet.
+    awaited: Option<usize>,
     /// For how many pieces little has differed.
     low: usize,
     sightings: Sightings,
@@ -69,6 +71,7 @@ impl Watch {
             words: 0,
             digits: 0,
             in_number: false,
+            awaited: None,
             low: 0,
             sightings: Sightings::default(),
             settings,
@@ -184,79 +187,116 @@ impl Watch {
             changes.add(self.exact.push_at(piece.id, place));
         }
         self.weigh(piece);
-        let at = self.exact.tokens().saturating_sub(1);
-        let prose = self.context.current() == Context::Prose;
-        let quiet = self.exact.is_alarmed();
-        let mut news = [None; 3];
+        self.take_folded(piece, place, changes);
+        self.take_segments(piece, place, changes);
+        self.take_novelty(piece, place, changes);
+    }
 
-        let folded = self.folded.push(piece, place);
-        if let Some(change) = folded
-            && (change.state == LoopState::Confirmed || (change.state == LoopState::Suspected && prose))
-            && let Some((start, span)) = self.folded.running(change.period)
+    /// Reads a piece into the folded text. A repetition there is news once it is long enough for what
+    /// it is part of by then.
+    fn take_folded(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
+        let change = self.folded.push(piece, place);
+        if let Some(change) = change
+            && change.state == LoopState::Suspected
         {
-            let kind = self.folded.kind(change.period);
-            // Outside prose, numbers that do not count are tables of constants.
-            if kind == LoopKind::Counter || prose {
-                let copies = span as f64 / change.period as f64;
-                let sighting = Sighting::new(kind, start, place, at, copies);
-                let sighting = sighting.with_folded(change.period);
-                news[0] = self.sightings.begin(sighting, quiet);
-            }
+            self.awaited = Some(change.period);
+        }
+        if let Some(period) = self.awaited {
+            self.await_folded(period, place, changes);
         } else if let Some(period) = self.sightings.folded_period()
             && self.folded.running(period).is_none()
         {
-            news[0] = self.sightings.end(LoopKind::Counter, at, quiet);
+            self.end(LoopKind::Counter, changes);
         }
+    }
 
+    fn await_folded(&mut self, period: usize, place: Place, changes: &mut Changes) {
+        let Some((start, span)) = self.folded.running(period) else {
+            self.awaited = None;
+            return;
+        };
+        let context = self.context.current();
+        let enough = match context {
+            Context::Prose => 0,
+            Context::Code if start.words != place.words => self.settings.counters_in_code(period),
+            _ => BARE_SPAN,
+        };
+        if span < enough {
+            return;
+        }
+        self.awaited = None;
+        let kind = self.folded.kind(period);
+        // Outside prose, numbers that do not count are tables of constants.
+        if kind == LoopKind::Counter || context == Context::Prose {
+            let copies = span as f64 / period as f64;
+            let sighting = Sighting::new(kind, start, place, self.newest(), copies);
+            self.begin(sighting.with_folded(period), changes);
+        }
+    }
+
+    fn take_segments(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
+        let prose = self.context.current() == Context::Prose;
         match self.segments.push(piece, place, !prose) {
             Some(Some(likely)) => {
                 let copies = 1.0 + f64::from(likely.score) / likely.distance as f64;
-                let sighting =
-                    Sighting::new(LoopKind::NearDuplicate, likely.start, place, at, copies);
-                news[1] = self.sightings.begin(sighting, quiet);
+                let (kind, at) = (LoopKind::NearDuplicate, self.newest());
+                let sighting = Sighting::new(kind, likely.start, place, at, copies);
+                self.begin(sighting, changes);
             }
-            Some(None) => news[1] = self.sightings.end(LoopKind::NearDuplicate, at, quiet),
+            Some(None) => self.end(LoopKind::NearDuplicate, changes),
             None => {}
         }
+    }
 
-        if let Some(distinct) = self.novelty.push(piece.id) {
-            let limit = match self.context.current() {
-                Context::Prose => self.settings.novelty,
-                Context::Code => self.settings.novelty_in_code,
-                Context::Table | Context::Data => self.settings.novelty_in_data,
+    fn take_novelty(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
+        let Some(distinct) = self.novelty.push(piece.id) else {
+            return;
+        };
+        let limit = match self.context.current() {
+            Context::Prose => self.settings.novelty,
+            Context::Code => self.settings.novelty_in_code,
+            Context::Table | Context::Data => self.settings.novelty_in_data,
+        };
+        self.low = if distinct < limit { self.low + 1 } else { 0 };
+        let prose = self.context.current() == Context::Prose;
+        if self.low >= if prose { 1 } else { PATIENT_SPAN } {
+            let start = Place {
+                token: place.token.saturating_sub(WINDOW as u32),
+                ..place
             };
-            self.low = if distinct < limit { self.low + 1 } else { 0 };
-            let enough = if prose { 1 } else { PATIENT_SPAN };
-            if self.low >= enough {
-                let back = WINDOW as u32;
-                let start = Place {
-                    token: place.token.saturating_sub(back),
-                    ..place
-                };
-                let copies = WINDOW as f64 / distinct as f64;
-                let sighting = Sighting::new(LoopKind::LowNovelty, start, place, at, copies);
-                news[2] = self.sightings.begin(sighting, quiet);
-            } else if distinct > limit * 2 {
-                news[2] = self.sightings.end(LoopKind::LowNovelty, at, quiet);
-            }
+            let copies = WINDOW as f64 / distinct as f64;
+            let (kind, at) = (LoopKind::LowNovelty, self.newest());
+            self.begin(Sighting::new(kind, start, place, at, copies), changes);
+        } else if distinct > limit * 2 {
+            self.end(LoopKind::LowNovelty, changes);
         }
-        news.into_iter().for_each(|change| changes.add(change));
     }
 
     /// Counts the words and digits that tell rows of constants from what says something. Letters
     /// behind a digit belong to the number, as in 0xff.
     fn weigh(&mut self, piece: &Piece) {
-        let was_number = std::mem::replace(
-            &mut self.in_number,
-            matches!(piece.kind, PieceKind::Digit(_)),
-        );
-        match piece.kind {
-            PieceKind::Digit(_) => self.digits = self.digits.wrapping_add(1),
-            PieceKind::Letters if piece.bytes > 1 && !was_number => {
-                self.words = self.words.wrapping_add(1);
-            }
-            _ => {}
+        let is_digit = matches!(piece.kind, PieceKind::Digit(_));
+        let was_digit = std::mem::replace(&mut self.in_number, is_digit);
+        let is_word = piece.kind == PieceKind::Letters && piece.bytes > 1 && !was_digit;
+        self.digits = self.digits.wrapping_add(u16::from(is_digit));
+        self.words = self.words.wrapping_add(u16::from(is_word));
+    }
+
+    fn begin(&mut self, sighting: Sighting, changes: &mut Changes) {
+        let quiet = self.exact.is_alarmed();
+        changes.add(self.sightings.begin(sighting, quiet));
+    }
+
+    fn end(&mut self, kind: LoopKind, changes: &mut Changes) {
+        if self.sightings.has(kind) {
+            let quiet = self.exact.is_alarmed();
+            changes.add(self.sightings.end(kind, self.newest(), quiet));
         }
+    }
+
+    /// The newest token.
+    fn newest(&self) -> usize {
+        self.exact.tokens().saturating_sub(1)
     }
 
     fn lower(&self, sighting: &Sighting) -> LoopVerdict {

@@ -86,6 +86,20 @@ proptest! {
         }
     }
 
+    /// Pieces are finished by what follows them, so the text before is finished by hand.
+    #[test]
+    fn live_is_offline_at_every_prefix(text in texts()) {
+        let text: String = text.chars().take(500).collect();
+        let mut watch = Watch::new(Settings::for_text());
+        for (at, character) in text.char_indices() {
+            watch.push_text(&text[at..at + character.len_utf8()], |_| ());
+            let mut now = watch.clone();
+            now.finish();
+            let before = &text[..at + character.len_utf8()];
+            prop_assert_eq!(now.verdict(), read([before]).1);
+        }
+    }
+
     /// Tokens with text give the same exact loops as the ids alone, under the same context.
     #[test]
     fn a_loop_is_confirmed_at_the_earliest_token(
