@@ -279,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn comments_of_a_program_are_part_of_it() {
+        let code = "int first(int argument) {\n    return call(argument, 1);\n}\n";
+        let comment = "A sentence that explains what the next function does.\n".repeat(8);
+        assert_eq!(after(&comment), Context::Prose);
+        assert_eq!(after(&format!("{}{comment}", code.repeat(3))), Context::Code);
+        let fenced = format!("```c\n{}```\n{comment}", code.repeat(3));
+        assert_eq!(after(&fenced), Context::Prose);
+    }
+
+    #[test]
     fn a_line_without_an_end_is_judged_on_the_way() {
         assert_eq!(after(&"0.0, ".repeat(100)), Context::Data);
     }

@@ -53,7 +53,7 @@ mod tests;
 pub use context::Context;
 pub use detector::{LoopDetector, detect};
 pub use fragment::{FRAGMENT_CHARS, escape_fragment};
-pub use measured::{CONFIRMED, SUSPECTED};
+pub use measured::{CONFIRMED, CONFIRMED_IN_DATA, SUSPECTED};
 pub use policy::{Action, Policy, Shadow};
 pub use replay::ReplayWatch;
 pub use requested::{PromptRequest, Requested};

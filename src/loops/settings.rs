@@ -27,7 +27,7 @@ impl Settings {
             thresholds,
             folded: folded(),
             likeness: Likeness {
-                words: 6,
+                words: 4,
                 percent: 45,
                 penalty: 2,
                 copies: 4,

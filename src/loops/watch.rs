@@ -39,6 +39,8 @@ pub struct Watch {
     bytes: usize,
     /// Tokens were pushed with ids of their own.
     has_ids: bool,
+    /// Some text was read, so that there is a context.
+    has_text: bool,
     /// Words and digits in the pieces read, modulo 2¹⁶.
     words: u16,
     digits: u16,
@@ -55,9 +57,8 @@ impl Watch {
     /// A watch that has read nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let mut exact = LoopDetector::new(settings.thresholds.clone());
+        let exact = LoopDetector::new(settings.thresholds.clone());
         let context = ContextTracker::new();
-        exact.set_context(context.current());
         Self {
             exact,
             folded: Folded::new(settings.folded.clone()),
@@ -68,6 +69,7 @@ impl Watch {
             piece_start: 0,
             bytes: 0,
             has_ids: false,
+            has_text: false,
             words: 0,
             digits: 0,
             in_number: false,
@@ -90,6 +92,17 @@ impl Watch {
         for character in text.chars() {
             self.read(character, &mut changes);
         }
+        changes.0
+    }
+
+    /// Reads one token whose text is not known. Only what repeats exactly and what has little new in
+    /// it can be found that way, and no context is named; thresholds are those for prose.
+    ///
+    /// Use nothing else on the same watch.
+    pub fn push_id(&mut self, id: u32) -> Option<Change> {
+        let place = self.place(0);
+        let mut changes = Changes(self.exact.push_at(id, place));
+        self.take_novelty(id, place, &mut changes);
         changes.0
     }
 
@@ -168,10 +181,11 @@ impl Watch {
             self.take(&piece, changes);
         }
         self.bytes += character.len_utf8();
-        let before = self.context.current();
+        let before = self.has_text.then(|| self.context.current());
+        self.has_text = true;
         self.context.push(character);
         let context = self.context.current();
-        if context != before {
+        if before != Some(context) {
             self.exact.set_context(context);
         }
     }
@@ -189,7 +203,7 @@ impl Watch {
         self.weigh(piece);
         self.take_folded(piece, place, changes);
         self.take_segments(piece, place, changes);
-        self.take_novelty(piece, place, changes);
+        self.take_novelty(piece.id, place, changes);
     }
 
     /// Reads a piece into the folded text. A repetition there is news once it is long enough for what
@@ -248,8 +262,8 @@ impl Watch {
         }
     }
 
-    fn take_novelty(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
-        let Some(distinct) = self.novelty.push(piece.id) else {
+    fn take_novelty(&mut self, id: u32, place: Place, changes: &mut Changes) {
+        let Some(distinct) = self.novelty.push(id) else {
             return;
         };
         let limit = match self.context.current() {
@@ -300,9 +314,11 @@ impl Watch {
     }
 
     fn lower(&self, sighting: &Sighting) -> LoopVerdict {
-        sighting.verdict(self.exact.tokens(), |onset, length| {
+        let mut verdict = sighting.verdict(self.exact.tokens(), |onset, length| {
             self.exact.kept_from(onset, length)
-        })
+        });
+        verdict.onset_byte = verdict.onset_byte.filter(|_| self.has_text);
+        verdict
     }
 }
 
