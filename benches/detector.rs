@@ -80,7 +80,7 @@ fn cut_off() -> Vec<u32> {
     let mut state = 7_u32;
     while tokens.len() < TOKENS {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let period = 1 << (state >> 20) % 12;
+        let period = 1 << ((state >> 20) % 12);
         let period = period + (state >> 8) as usize % period;
         let first = tokens.len() as u32;
         let block: Vec<u32> = (first..first + period as u32).collect();
