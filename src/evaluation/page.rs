@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::document::{Class, Document, Half, Planted, Stratum};
-use super::score::{Tally, prose_and_code};
 use super::page_generated;
+use super::score::{Tally, prose_and_code};
 use super::wilson::Share;
 
 /// What the page says about how it was made.
@@ -361,7 +361,10 @@ fn promises(out: &mut String, provenance: &Provenance, defaults: &[&Tally]) -> s
     let in_data = confirmed.false_alarms_of(|stratum, class| {
         stratum == Stratum::Healthy && matches!(class, Class::Table | Class::Data)
     });
-    writeln!(out, "- Confirmed false alarms in tables and data: {in_data}.")?;
+    writeln!(
+        out,
+        "- Confirmed false alarms in tables and data: {in_data}."
+    )?;
     let on_time: Share = confirmed.on_time;
     writeln!(
         out,

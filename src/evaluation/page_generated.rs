@@ -106,4 +106,3 @@ pub(super) fn shadow(out: &mut String, generated: &[Document]) -> std::fmt::Resu
     }
     writeln!(out)
 }
-

@@ -283,7 +283,10 @@ mod tests {
         let code = "int first(int argument) {\n    return call(argument, 1);\n}\n";
         let comment = "A sentence that explains what the next function does.\n".repeat(8);
         assert_eq!(after(&comment), Context::Prose);
-        assert_eq!(after(&format!("{}{comment}", code.repeat(3))), Context::Code);
+        assert_eq!(
+            after(&format!("{}{comment}", code.repeat(3))),
+            Context::Code
+        );
         let fenced = format!("```c\n{}```\n{comment}", code.repeat(3));
         assert_eq!(after(&fenced), Context::Prose);
     }

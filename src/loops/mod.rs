@@ -61,7 +61,8 @@ pub use rewind::Rewind;
 pub use settings::Settings;
 pub use surprisal::SurprisalWatch;
 pub use thresholds::{
-    BARE_SPAN, Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, PATIENT_SPAN, Rule, Thresholds, ThresholdsError,
+    BARE_SPAN, Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, PATIENT_SPAN, Rule, Thresholds,
+    ThresholdsError,
 };
 pub use tools::{LONGEST_CYCLE, ToolWatch};
 pub use units::{Unit, text_units};

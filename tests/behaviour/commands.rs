@@ -266,16 +266,28 @@ fn the_false_alarms_that_verdicts_quote_are_those_of_the_page() {
             ..4 => of.to_owned(),
             length => format!("{},{}", &of[..length - 3], &of[length - 3..]),
         };
-        (format!("{hits} of {thousands} documents of "), format!("({interval} %)"))
+        (
+            format!("{hits} of {thousands} documents of "),
+            format!("({interval} %)"),
+        )
     };
     let quoted = [
-        ("confirmed false alarm in 2,000 documents of prose and code: ", CONFIRMED),
+        (
+            "confirmed false alarm in 2,000 documents of prose and code: ",
+            CONFIRMED,
+        ),
         ("At most 0.5 % of prose and code suspected: ", SUSPECTED),
-        ("Confirmed false alarms in tables and data: ", CONFIRMED_IN_DATA),
+        (
+            "Confirmed false alarms in tables and data: ",
+            CONFIRMED_IN_DATA,
+        ),
     ];
     for (line, said) in quoted {
         let (counts, interval) = counted(line);
-        assert!(said.starts_with(&counts) && said.ends_with(&interval), "{said}, but {counts}… {interval}");
+        assert!(
+            said.starts_with(&counts) && said.ends_with(&interval),
+            "{said}, but {counts}… {interval}"
+        );
     }
 }
 

@@ -168,7 +168,8 @@ fn read(path: &Path) -> anyhow::Result<Vec<Generated>> {
     let name = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     let lines = text.lines().enumerate().map(|(line, text)| {
-        let problem = |error| Explained::usage(format!("{name}:{}: {error}", line + 1));
+        let problem =
+            |error: serde_json::Error| Explained::usage(format!("{name}:{}: {error}", line + 1));
         serde_json::from_str(text).map_err(problem)
     });
     lines.collect()
@@ -191,7 +192,12 @@ fn make(most: usize) -> anyhow::Result<Vec<Generated>> {
     let mut generated = Vec::new();
     for asked in asked.chunks(TOGETHER) {
         let transcripts = generate(&engine, asked)?;
-        generated.extend(asked.iter().zip(transcripts).map(|(asked, transcript)| taken(asked, transcript)));
+        generated.extend(
+            asked
+                .iter()
+                .zip(transcripts)
+                .map(|(asked, transcript)| taken(asked, transcript)),
+        );
         note!("{} generations", generated.len());
     }
     Ok(generated)

@@ -225,7 +225,11 @@ fn ids_without_text_have_no_context() {
     };
     assert_eq!(found.kind, LoopKind::LowNovelty);
     assert_eq!((found.context, found.onset_byte), (None, None));
-    assert!(changes.iter().any(|change| change.kind == LoopKind::LowNovelty));
+    assert!(
+        changes
+            .iter()
+            .any(|change| change.kind == LoopKind::LowNovelty)
+    );
 }
 
 #[test]
@@ -238,9 +242,15 @@ fn rows_of_constants_have_to_go_on_for_longer() {
     let head = "static const int table[] = {\n    first_entry(of, the, table),\n    second(entry),\n    another_entry(here),\n    and_more(of, them),\n    the_last(one, here),\n";
     let rows = |row: &str, count: usize| format!("{head}{}", row.repeat(count));
     // The same number of pieces says something in one case and nothing in the others.
-    assert!(confirmed(&rows("    load(next, item); store(item, again);\n", 60)));
+    assert!(confirmed(&rows(
+        "    load(next, item); store(item, again);\n",
+        60
+    )));
     assert!(!confirmed(&rows("    0x00, 0x00, 0x00, 0x00, 0x00,\n", 60)));
-    assert!(!confirmed(&rows("    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,\n", 60)));
+    assert!(!confirmed(&rows(
+        "    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,\n",
+        60
+    )));
     assert!(confirmed(&rows("    0x00, 0x00, 0x00, 0x00, 0x00,\n", 400)));
 }
 
@@ -248,11 +258,16 @@ fn rows_of_constants_have_to_go_on_for_longer() {
 fn a_sentence_between_new_ones_is_suspected() {
     let text: String = (0..40)
         .map(|n| {
-            let new = ["river", "garden", "letter", "engine", "window", "budget", "village"];
+            let new = [
+                "river", "garden", "letter", "engine", "window", "budget", "village",
+            ];
             let word = |at: usize| new[(n * at + at + n / 7) % 7];
             format!(
                 "The little server writes another answer again. {} {} carries {} beyond {} {n}. ",
-                word(1), word(2), word(3), word(5)
+                word(1),
+                word(2),
+                word(3),
+                word(5)
             )
         })
         .collect();
