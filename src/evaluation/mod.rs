@@ -16,6 +16,7 @@ mod healthy;
 mod labels;
 mod lookalikes;
 mod page;
+mod page_generated;
 mod planted;
 mod plot;
 mod random;

@@ -1,11 +1,11 @@
 //! The figures as a Markdown page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::document::{Class, Document, Half, Planted, Stratum};
+use super::page_generated;
 use super::score::{Tally, prose_and_code};
-use crate::loops::Shadow;
 use crate::statistics::Share;
 
 /// What the page says about how it was made.
@@ -25,12 +25,17 @@ pub struct Provenance {
     pub state_bytes: usize,
 }
 
-/// The page. `tallies` are all contenders at all settings, the default setting of each first.
+/// The page. `generated` are the generations of both halves; `tallies` are all contenders at all settings, the default setting of each first.
 #[must_use]
-pub fn page(provenance: &Provenance, documents: &[Document], tallies: &[Tally]) -> String {
+pub fn page(
+    provenance: &Provenance,
+    documents: &[Document],
+    generated: &[Document],
+    tallies: &[Tally],
+) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write_page(&mut text, provenance, documents, tallies);
+    let _ = write_page(&mut text, provenance, documents, generated, tallies);
     text
 }
 
@@ -38,6 +43,7 @@ fn write_page(
     out: &mut String,
     provenance: &Provenance,
     documents: &[Document],
+    generated: &[Document],
     tallies: &[Tally],
 ) -> std::fmt::Result {
     let defaults: Vec<&Tally> = tallies.iter().filter(|tally| tally.scale == 1.0).collect();
@@ -66,8 +72,10 @@ fn write_page(
     ahead(out, tallies)?;
     per_kind(out, &defaults)?;
     per_class(out, &defaults)?;
+    settings(out, tallies)?;
     generations(out, documents, &defaults)?;
-    shadow(out, documents)?;
+    page_generated::by_penalty(out, generated)?;
+    page_generated::shadow(out, generated)?;
     promises(out, provenance, &defaults)
 }
 
@@ -180,6 +188,42 @@ fn ahead(out: &mut String, tallies: &[Tally]) -> std::fmt::Result {
     }
 }
 
+/// Every rule at every setting that was tried.
+fn settings(out: &mut String, tallies: &[Tally]) -> std::fmt::Result {
+    let scales: BTreeSet<u64> = tallies.iter().map(|tally| tally.scale.to_bits()).collect();
+    if scales.len() < 2 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "## Other settings\n\nThe copies a rule asks for, or the threshold it has instead, times the factor at the top: exact loops found / documents of prose and code with a false alarm, in percent.\n"
+    )?;
+    write!(out, "| detector |")?;
+    for scale in &scales {
+        write!(out, " × {} |", f64::from_bits(*scale))?;
+    }
+    writeln!(out, "\n|---|{}", "---|".repeat(scales.len()))?;
+    for tally in tallies.iter().filter(|tally| tally.scale == 1.0) {
+        write!(out, "| {} |", tally.name)?;
+        for scale in &scales {
+            let same = tallies
+                .iter()
+                .find(|other| other.name == tally.name && other.scale.to_bits() == *scale);
+            match same {
+                Some(tally) => write!(
+                    out,
+                    " {:.1} / {:.2} |",
+                    tally.recall_of(Planted::is_exact).value() * 100.0,
+                    tally.false_alarms_of(prose_and_code).value() * 100.0
+                )?,
+                None => write!(out, " – |")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
+}
+
 fn per_kind(out: &mut String, defaults: &[&Tally]) -> std::fmt::Result {
     let mut kinds = Planted::ALL.to_vec();
     kinds.push(Planted::Real);
@@ -275,46 +319,6 @@ fn generations(out: &mut String, documents: &[Document], defaults: &[&Tally]) ->
     writeln!(out)
 }
 
-/// What stopping at confirmed loops would have saved and cost on the generations.
-fn shadow(out: &mut String, documents: &[Document]) -> std::fmt::Result {
-    let generated: Vec<_> = documents
-        .iter()
-        .filter(|document| document.stratum == Stratum::Generated)
-        .map(|document| {
-            let label = document.label.as_ref();
-            let cut_off = label.is_some_and(|label| label.bytes.end == document.text.len());
-            (
-                super::watch(document, |_| ()).verdict(),
-                document.pieces.len(),
-                !cut_off,
-            )
-        })
-        .collect();
-    if generated.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "Stopping at confirmed loops, as it would have gone (nothing was stopped). A generation is lost if it was going to end by itself.\n"
-    )?;
-    writeln!(
-        out,
-        "| grace, tokens | generations | stopped | tokens saved | generations lost |\n|---:|---:|---:|---:|---:|"
-    )?;
-    for grace in [0, 64, 256] {
-        let mut shadow = Shadow::default();
-        for (verdict, tokens, ended_itself) in &generated {
-            shadow.count(verdict.as_ref(), grace, *tokens, *ended_itself);
-        }
-        writeln!(
-            out,
-            "| {grace} | {} | {} | {} | {} |",
-            shadow.generations, shadow.stopped, shadow.tokens_saved, shadow.answers_lost
-        )?;
-    }
-    writeln!(out)
-}
-
 /// The figures that this project set out to reach, and whether it did.
 fn promises(out: &mut String, provenance: &Provenance, defaults: &[&Tally]) -> std::fmt::Result {
     let [confirmed, suspected, ..] = defaults else {
@@ -353,6 +357,13 @@ fn promises(out: &mut String, provenance: &Provenance, defaults: &[&Tally]) -> s
         out,
         "- At most 0.5 % of prose and code suspected: {warned}, {}.",
         met(warned.value() <= 0.005)
+    )?;
+    let in_data = confirmed.false_alarms_of(|stratum, class| {
+        stratum == Stratum::Healthy && matches!(class, Class::Table | Class::Data)
+    });
+    writeln!(
+        out,
+        "- Confirmed false alarms in tables and data: {in_data}."
     )?;
     let on_time: Share = confirmed.on_time;
     writeln!(

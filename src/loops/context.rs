@@ -45,6 +45,12 @@ const PIECE_CHARS: u32 = 160;
 /// How many lines, or pieces of them, decide together.
 const LINES: usize = 6;
 
+/// How long lines of a program are remembered, in characters.
+const MEMORY_CHARS: u32 = 8_192;
+
+/// Sentences among which one character in so many belongs to a program are its comments.
+const PROGRAM_SHARE: u32 = 6;
+
 /// Follows the context through a text, character by character.
 #[derive(Clone, Debug)]
 pub(super) struct ContextTracker {
@@ -55,6 +61,9 @@ pub(super) struct ContextTracker {
     /// The language of the code fence the text is in.
     fence: Option<Context>,
     current: Context,
+    /// Characters of lines of a program outside fences, and of all lines, the older the less.
+    program: u32,
+    all: u32,
 }
 
 /// What is known of an unfinished line.
@@ -84,6 +93,8 @@ impl ContextTracker {
             next: 0,
             fence: None,
             current: Context::Prose,
+            program: 0,
+            all: 0,
         }
     }
 
@@ -132,6 +143,22 @@ impl ContextTracker {
             .into_iter()
             .max_by_key(|context| (votes[*context as usize], *context as usize))
             .unwrap_or(Context::Prose);
+        self.remember(verdict, line.chars);
+    }
+
+    /// Comments of a program are written in sentences, and are still part of the program.
+    fn remember(&mut self, verdict: Context, chars: u32) {
+        self.all += chars;
+        if verdict == Context::Code && self.fence.is_none() {
+            self.program += chars;
+        }
+        if self.all > MEMORY_CHARS {
+            self.all /= 2;
+            self.program /= 2;
+        }
+        if self.current == Context::Prose && self.program * PROGRAM_SHARE > self.all {
+            self.current = Context::Code;
+        }
     }
 }
 
@@ -249,6 +276,19 @@ mod tests {
     )]
     fn contexts_are_told_apart(#[case] text: &str, #[case] expected: Context) {
         assert_eq!(after(text), expected);
+    }
+
+    #[test]
+    fn comments_of_a_program_are_part_of_it() {
+        let code = "int first(int argument) {\n    return call(argument, 1);\n}\n";
+        let comment = "A sentence that explains what the next function does.\n".repeat(8);
+        assert_eq!(after(&comment), Context::Prose);
+        assert_eq!(
+            after(&format!("{}{comment}", code.repeat(3))),
+            Context::Code
+        );
+        let fenced = format!("```c\n{}```\n{comment}", code.repeat(3));
+        assert_eq!(after(&fenced), Context::Prose);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! Lists and tables of healthy text look just like that, so what is found here is suspected for
 //! longer stretches only, and never confirmed.
 
-use super::context::Context;
 use super::detector::LoopDetector;
 use super::history::Place;
 use super::pieces::{Piece, PieceKind};
@@ -41,10 +40,6 @@ impl Folded {
             numbers: vec![(0, 0); NUMBERS],
             read: 0,
         }
-    }
-
-    pub(super) fn set_context(&mut self, context: Context) {
-        self.detector.set_context(context);
     }
 
     /// Reads a piece that stands at `place`.

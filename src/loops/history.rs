@@ -10,12 +10,15 @@ const MODULUS: u64 = (1 << 61) - 1;
 /// The first fractional bits of π: a number nobody chose for its effect here.
 const BASE: u64 = 0x243F_6A88_85A3_08D3 & MODULUS;
 
-/// Where something stands: the token it belongs to, and its first byte. Both modulo 2³², which
-/// is enough to tell places apart that are less than that from each other.
+/// Where something stands: the token it belongs to, its first byte, and how many words and digits
+/// came before. The first two modulo 2³² and the others modulo 2¹⁶, which is enough to tell places
+/// apart that are less than that from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) token: u32,
     pub(super) byte: u32,
+    pub(super) words: u16,
+    pub(super) digits: u16,
 }
 
 /// A ring of the latest tokens, and one of the prefix hashes that end at them.

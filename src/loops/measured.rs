@@ -9,6 +9,8 @@ use super::verdict::{LoopKind, LoopVerdict};
 
 /// Confirmed exact loops in prose and code.
 pub const CONFIRMED: &str = "8 of 3,498 documents of prose and code (0.12–0.45 %)";
+/// Confirmed exact loops in tables and data.
+pub const CONFIRMED_IN_DATA: &str = "7 of 694 documents of tables and data (0.49–2.07 %)";
 /// Loops of any kind that were suspected at least, in prose and code.
 pub const SUSPECTED: &str =
     "26 of 3,498 documents of prose and code were suspected of some loop (0.51–1.09 %)";
@@ -18,11 +20,12 @@ impl LoopVerdict {
     /// 95 % interval.
     #[must_use]
     pub fn false_alarms(&self) -> &'static str {
+        if self.onset_byte.is_none() {
+            return "not measured without text";
+        }
         if self.kind == LoopKind::Exact && self.state.is_confirmed() {
             match self.context {
-                Some(Context::Table | Context::Data) => {
-                    "7 of 694 documents of tables and data (0.49–2.07 %)"
-                }
+                Some(Context::Table | Context::Data) => CONFIRMED_IN_DATA,
                 _ => CONFIRMED,
             }
         } else {

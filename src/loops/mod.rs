@@ -53,7 +53,7 @@ mod tests;
 pub use context::Context;
 pub use detector::{LoopDetector, detect};
 pub use fragment::{FRAGMENT_CHARS, escape_fragment};
-pub use measured::{CONFIRMED, SUSPECTED};
+pub use measured::{CONFIRMED, CONFIRMED_IN_DATA, SUSPECTED};
 pub use policy::{Action, Policy, Shadow};
 pub use replay::ReplayWatch;
 pub use requested::{PromptRequest, Requested};
@@ -61,7 +61,8 @@ pub use rewind::Rewind;
 pub use settings::Settings;
 pub use surprisal::SurprisalWatch;
 pub use thresholds::{
-    Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, PATIENT_SPAN, Rule, Thresholds, ThresholdsError,
+    BARE_SPAN, Band, DEFAULT_MAX_PERIOD, MAX_PERIOD_LIMIT, PATIENT_SPAN, Rule, Thresholds,
+    ThresholdsError,
 };
 pub use tools::{LONGEST_CYCLE, ToolWatch};
 pub use units::{Unit, text_units};

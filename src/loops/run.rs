@@ -1,10 +1,18 @@
 //! One repetition, from its first copy to the newest token, and when it becomes an alarm.
 
+use std::ops::RangeInclusive;
+
 use super::context::Context;
 use super::history::{History, Place};
 use super::requested::Requested;
 use super::thresholds::Thresholds;
 use super::verdict::{FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
+
+/// Periods that a row of a table of constants may have, in tokens.
+const ROW: RangeInclusive<usize> = 25..=256;
+
+/// How often each token of a bare row comes in it, on average, at least.
+const SAME: usize = 6;
 
 /// A repetition that goes on.
 #[derive(Clone, Debug)]
@@ -17,6 +25,8 @@ pub(super) struct Run {
     confirmed_span: usize,
     /// The length at which something changes next.
     next_span: usize,
+    /// What is asked instead if the block is bare, until that is known.
+    bare_spans: Option<(usize, usize)>,
     context: Option<Context>,
     alarm: Option<Box<Alarm>>,
 }
@@ -53,6 +63,7 @@ impl Run {
             suspected_span,
             confirmed_span,
             next_span: suspected_span,
+            bare_spans: context.and_then(|context| thresholds.spans_of_bare(period, context)),
             context,
             alarm: None,
         }
@@ -68,6 +79,7 @@ impl Run {
             suspected_span: usize::MAX,
             confirmed_span: usize::MAX,
             next_span: usize::MAX,
+            bare_spans: None,
             context: None,
             alarm: None,
         }
@@ -82,6 +94,15 @@ impl Run {
         let mut crossed = None;
         if self.alarm.is_none() {
             let fragment_tokens = self.first_copy(history);
+            if let Some(spans) = self.bare_spans.take()
+                && self.is_bare(&fragment_tokens, history)
+            {
+                (self.suspected_span, self.confirmed_span) = spans;
+                self.next_span = self.suspected_span;
+                if self.span < self.next_span {
+                    return None;
+                }
+            }
             self.alarm = Some(Box::new(Alarm {
                 suspected_at: at,
                 confirmed_at: None,
@@ -100,6 +121,23 @@ impl Run {
             crossed = Some(LoopState::Confirmed);
         }
         crossed
+    }
+
+    /// Whether a copy has digits beside other signs and no words, or is a row of the same few tokens.
+    fn is_bare(&self, copy: &[u32], history: &History) -> bool {
+        let (newest, before) = (history.place_back(0), history.place_back(self.period));
+        let words = newest.words.wrapping_sub(before.words);
+        let digits = newest.digits.wrapping_sub(before.digits);
+        if self.period > 1 && words == 0 && digits > 0 {
+            return true;
+        }
+        if !ROW.contains(&self.period) {
+            return false;
+        }
+        let mut different = copy.to_vec();
+        different.sort_unstable();
+        different.dedup();
+        different.len() * SAME <= copy.len()
     }
 
     /// The run closed by token `at`, if it was ever suspected.

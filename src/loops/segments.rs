@@ -15,7 +15,7 @@ pub(super) const DISTANCES: usize = 16;
 const LONGEST: u32 = 96;
 
 /// How much longer segments have to be alike outside prose, where comments and tests are.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 12;
 
 /// Bytes of a word that is worth comparing: not `0x`, `b`, `to`.
 const SHORTEST_WORD: usize = 3;
@@ -38,6 +38,8 @@ pub(super) struct Likeness {
     /// Segments in a row, each of which has the words of one of the last [`DISTANCES`], in any
     /// order of segments.
     pub(super) recurring: u32,
+    /// Times one segment comes back at the same distance, whatever stands between.
+    pub(super) refrain: u32,
 }
 
 /// A segment in 256 bits.
@@ -49,6 +51,11 @@ struct Sketch {
     signs: u32,
     start: Place,
     at: usize,
+    /// How many segments before it stood the same words, how often in a row at that distance, and
+    /// where the first of them stood.
+    distance: usize,
+    again: u32,
+    first: Score,
 }
 
 /// What stands out at one distance.
@@ -85,6 +92,8 @@ pub(super) struct Segments {
     count: usize,
     scores: [Score; DISTANCES],
     recurring: Score,
+    /// A refrain, and the segment up to which it goes on.
+    refrain: Option<(Likely, usize)>,
 }
 
 impl Segments {
@@ -100,6 +109,7 @@ impl Segments {
             count: 0,
             scores: [Score::default(); DISTANCES],
             recurring: Score::default(),
+            refrain: None,
         }
     }
 
@@ -168,7 +178,7 @@ impl Segments {
     }
 
     fn end_segment(&mut self, patience: u32) -> Option<Likely> {
-        let segment = std::mem::take(&mut self.open);
+        let mut segment = std::mem::take(&mut self.open);
         let mut best: Option<Likely> = None;
         let mut known = None;
         for distance in 1..=DISTANCES.min(self.count) {
@@ -176,6 +186,7 @@ impl Segments {
             let score = &mut self.scores[distance - 1];
             if known.is_none() && segment.resembles(earlier, 90) {
                 known = Some(*earlier);
+                segment.follow(distance, earlier);
             }
             if segment.resembles(earlier, self.rule.percent) {
                 if score.score == 0 {
@@ -202,6 +213,23 @@ impl Segments {
         self.ring[self.count % DISTANCES] = segment;
         self.count += 1;
         best.or_else(|| self.recur(known, patience))
+            .or_else(|| self.refrain(&segment, patience))
+    }
+
+    /// Notes a segment that comes back at one distance, and says so until it fails to.
+    fn refrain(&mut self, segment: &Sketch, patience: u32) -> Option<Likely> {
+        let pieces = self.read - segment.first.at;
+        if segment.again >= self.rule.refrain * patience && pieces >= self.rule.pieces {
+            let likely = Likely {
+                distance: segment.distance,
+                score: segment.again * segment.distance as u32,
+                start: segment.first.start,
+                pieces,
+            };
+            self.refrain = Some((likely, self.count + segment.distance));
+        }
+        let (likely, last) = self.refrain?;
+        (self.count <= last).then_some(likely)
     }
 
     /// Counts segments in a row whose words came before; `known` is the latest that had them.
@@ -227,6 +255,22 @@ impl Segments {
 }
 
 impl Sketch {
+    /// Notes that the same words stood `distance` segments before, in `earlier`.
+    fn follow(&mut self, distance: usize, earlier: &Self) {
+        let goes_on = earlier.again > 0 && earlier.distance == distance;
+        self.distance = distance;
+        self.again = if goes_on { earlier.again + 1 } else { 1 };
+        self.first = if goes_on {
+            earlier.first
+        } else {
+            Score {
+                score: 0,
+                start: earlier.start,
+                at: earlier.at,
+            }
+        };
+    }
+
     fn resembles(&self, other: &Self, percent: u32) -> bool {
         let pairs = || self.words.iter().zip(&other.words);
         let common: u32 = pairs().map(|(one, other)| (one & other).count_ones()).sum();

@@ -27,13 +27,14 @@ impl Settings {
             thresholds,
             folded: folded(),
             likeness: Likeness {
-                words: 6,
+                words: 4,
                 percent: 45,
-                penalty: 3,
-                copies: 5,
+                penalty: 2,
+                copies: 4,
                 segments: 7,
                 pieces: 400,
                 recurring: 14,
+                refrain: 10,
             },
             novelty: 100,
             novelty_in_code: 30,
@@ -52,6 +53,11 @@ impl Settings {
             band.confirmed.copies = band.confirmed.copies.max(band.suspected.copies);
         }
         Self::with_thresholds(Thresholds::known(DEFAULT_MAX_PERIOD, bands))
+    }
+
+    /// How long a counter of a period has to go on in a program.
+    pub(super) fn counters_in_code(&self, period: usize) -> usize {
+        self.folded.confirmed_span(period).unwrap_or(usize::MAX)
     }
 }
 
@@ -75,11 +81,11 @@ fn folded() -> Thresholds {
     Thresholds::known(
         512,
         vec![
-            band(1, (128, 256), (512, 2_000)),
-            band(4, (32, 256), (160, 2_000)),
-            band(9, (16, 320), (60, 2_000)),
-            band(25, (10, 500), (30, 2_000)),
-            band(97, (5, 600), (12, 2_000)),
+            band(1, (128, 256), (512, 1_000)),
+            band(4, (32, 256), (160, 1_000)),
+            band(9, (16, 320), (60, 1_000)),
+            band(25, (10, 500), (30, 1_000)),
+            band(97, (5, 600), (12, 1_000)),
         ],
     )
 }

@@ -20,6 +20,10 @@ pub const MAX_PERIOD_LIMIT: usize = 65_536;
 /// by nature, in tokens.
 pub const PATIENT_SPAN: usize = 2_048;
 
+/// The same for rows of constants in programs, tables and data: generated programs have such tables
+/// of many thousand tokens.
+pub const BARE_SPAN: usize = 8_192;
+
 /// Below three copies the detector could not promise to fire without delay, and a square is no
 /// evidence: the `ll` in `all` is one.
 const MIN_COPIES: u32 = 3;
@@ -141,8 +145,8 @@ impl Thresholds {
     /// Tables and data repeat by nature. There a repetition is suspected when elsewhere it would be
     /// confirmed, and confirmed at four times that length or at [`PATIENT_SPAN`] tokens, whichever
     /// comes first. Programs repeat lines and blocks more often than prose does, the shorter the more
-    /// often: half as much again is asked of them before suspicion, and twice, one and a half or one
-    /// and a quarter times as much for certainty.
+    /// often: they too are suspected when prose would be confirmed, and twice, one and a half or one
+    /// and a quarter times as much is asked for certainty.
     #[must_use]
     pub fn spans_in(&self, period: usize, context: Option<Context>) -> Option<(usize, usize)> {
         let (suspected, confirmed) = (self.suspected_span(period)?, self.confirmed_span(period)?);
@@ -154,11 +158,21 @@ impl Thresholds {
                     25..97 => confirmed / 2,
                     _ => confirmed / 4,
                 };
-                ((suspected * 3 / 2).min(confirmed + more), confirmed + more)
+                (confirmed, confirmed + more)
             }
-            Some(Context::Table | Context::Data) => {
-                (confirmed, confirmed.max((confirmed * 4).min(PATIENT_SPAN)))
-            }
+            Some(Context::Table | Context::Data) => (confirmed, patient(confirmed)),
+        })
+    }
+
+    /// The same for a block that says nothing but numbers, or the same few tokens over and over: a
+    /// row of a table of constants. In prose it is judged as data is, and elsewhere it is suspected
+    /// when data would be confirmed, and confirmed at [`BARE_SPAN`] tokens.
+    #[must_use]
+    pub fn spans_of_bare(&self, period: usize, context: Context) -> Option<(usize, usize)> {
+        let confirmed = self.confirmed_span(period)?;
+        Some(match context {
+            Context::Prose => (confirmed, patient(confirmed)),
+            _ => (patient(confirmed), confirmed.max(BARE_SPAN)),
         })
     }
 
@@ -198,6 +212,10 @@ impl Default for Thresholds {
             ],
         }
     }
+}
+
+fn patient(confirmed: usize) -> usize {
+    confirmed.max((confirmed * 4).min(PATIENT_SPAN))
 }
 
 fn check_max_period(max_period: usize) -> Result<(), ThresholdsError> {

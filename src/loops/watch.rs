@@ -16,10 +16,11 @@ use super::detector::LoopDetector;
 use super::folded::Folded;
 use super::history::Place;
 use super::novelty::{Novelty, WINDOW};
-use super::pieces::{Piece, PieceReader};
+use super::pieces::{Piece, PieceKind, PieceReader};
 use super::segments::Segments;
 use super::settings::Settings;
 use super::sighting::{Sighting, Sightings};
+use super::thresholds::{BARE_SPAN, PATIENT_SPAN};
 use super::verdict::{Change, LoopKind, LoopState, LoopVerdict};
 
 /// Watches one channel: the reasoning, the answer, or the arguments of tools. Two channels are two
@@ -38,6 +39,17 @@ pub struct Watch {
     bytes: usize,
     /// Tokens were pushed with ids of their own.
     has_ids: bool,
+    /// Some text was read, so that there is a context.
+    has_text: bool,
+    /// Words and digits in the pieces read, modulo 2¹⁶.
+    words: u16,
+    digits: u16,
+    /// The last piece was a digit.
+    in_number: bool,
+    /// The period of what repeats in the folded text but is not long enough for its context yet.
+    awaited: Option<usize>,
+    /// For how many pieces little has differed.
+    low: usize,
     sightings: Sightings,
 }
 
@@ -45,14 +57,11 @@ impl Watch {
     /// A watch that has read nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let mut exact = LoopDetector::new(settings.thresholds.clone());
+        let exact = LoopDetector::new(settings.thresholds.clone());
         let context = ContextTracker::new();
-        exact.set_context(context.current());
-        let mut folded = Folded::new(settings.folded.clone());
-        folded.set_context(context.current());
         Self {
             exact,
-            folded,
+            folded: Folded::new(settings.folded.clone()),
             segments: Segments::new(settings.likeness),
             novelty: Novelty::new(),
             context,
@@ -60,6 +69,12 @@ impl Watch {
             piece_start: 0,
             bytes: 0,
             has_ids: false,
+            has_text: false,
+            words: 0,
+            digits: 0,
+            in_number: false,
+            awaited: None,
+            low: 0,
             sightings: Sightings::default(),
             settings,
         }
@@ -77,6 +92,17 @@ impl Watch {
         for character in text.chars() {
             self.read(character, &mut changes);
         }
+        changes.0
+    }
+
+    /// Reads one token whose text is not known. Only what repeats exactly and what has little new in
+    /// it can be found that way, and no context is named; thresholds are those for prose.
+    ///
+    /// Use nothing else on the same watch.
+    pub fn push_id(&mut self, id: u32) -> Option<Change> {
+        let place = self.place(0);
+        let mut changes = Changes(self.exact.push_at(id, place));
+        self.take_novelty(id, place, &mut changes);
         changes.0
     }
 
@@ -145,6 +171,8 @@ impl Watch {
         Place {
             token: self.exact.tokens() as u32,
             byte: byte as u32,
+            words: self.words,
+            digits: self.digits,
         }
     }
 
@@ -153,12 +181,12 @@ impl Watch {
             self.take(&piece, changes);
         }
         self.bytes += character.len_utf8();
-        let before = self.context.current();
+        let before = self.has_text.then(|| self.context.current());
+        self.has_text = true;
         self.context.push(character);
         let context = self.context.current();
-        if context != before {
+        if before != Some(context) {
             self.exact.set_context(context);
-            self.folded.set_context(folded_context(context));
         }
     }
 
@@ -172,28 +200,51 @@ impl Watch {
         } else {
             changes.add(self.exact.push_at(piece.id, place));
         }
+        self.weigh(piece);
         self.take_folded(piece, place, changes);
         self.take_segments(piece, place, changes);
-        self.take_novelty(piece, place, changes);
+        self.take_novelty(piece.id, place, changes);
     }
 
+    /// Reads a piece into the folded text. A repetition there is news once it is long enough for what
+    /// it is part of by then.
     fn take_folded(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
         let change = self.folded.push(piece, place);
         if let Some(change) = change
             && change.state == LoopState::Suspected
-            && let Some((start, span)) = self.folded.running(change.period)
         {
-            let kind = self.folded.kind(change.period);
-            // Outside prose, numbers that do not count are tables of constants.
-            if kind == LoopKind::Counter || self.context.current() == Context::Prose {
-                let copies = span as f64 / change.period as f64;
-                let sighting = Sighting::new(kind, start, place, self.newest(), copies);
-                self.begin(sighting.with_folded(change.period), changes);
-            }
+            self.awaited = Some(change.period);
+        }
+        if let Some(period) = self.awaited {
+            self.await_folded(period, place, changes);
         } else if let Some(period) = self.sightings.folded_period()
             && self.folded.running(period).is_none()
         {
             self.end(LoopKind::Counter, changes);
+        }
+    }
+
+    fn await_folded(&mut self, period: usize, place: Place, changes: &mut Changes) {
+        let Some((start, span)) = self.folded.running(period) else {
+            self.awaited = None;
+            return;
+        };
+        let context = self.context.current();
+        let enough = match context {
+            Context::Prose => 0,
+            Context::Code if start.words != place.words => self.settings.counters_in_code(period),
+            _ => BARE_SPAN,
+        };
+        if span < enough {
+            return;
+        }
+        self.awaited = None;
+        let kind = self.folded.kind(period);
+        // Outside prose, numbers that do not count are tables of constants.
+        if kind == LoopKind::Counter || context == Context::Prose {
+            let copies = span as f64 / period as f64;
+            let sighting = Sighting::new(kind, start, place, self.newest(), copies);
+            self.begin(sighting.with_folded(period), changes);
         }
     }
 
@@ -211,8 +262,8 @@ impl Watch {
         }
     }
 
-    fn take_novelty(&mut self, piece: &Piece, place: Place, changes: &mut Changes) {
-        let Some(distinct) = self.novelty.push(piece.id) else {
+    fn take_novelty(&mut self, id: u32, place: Place, changes: &mut Changes) {
+        let Some(distinct) = self.novelty.push(id) else {
             return;
         };
         let limit = match self.context.current() {
@@ -220,10 +271,12 @@ impl Watch {
             Context::Code => self.settings.novelty_in_code,
             Context::Table | Context::Data => self.settings.novelty_in_data,
         };
-        if distinct < limit {
+        self.low = if distinct < limit { self.low + 1 } else { 0 };
+        let prose = self.context.current() == Context::Prose;
+        if self.low >= if prose { 1 } else { PATIENT_SPAN } {
             let start = Place {
                 token: place.token.saturating_sub(WINDOW as u32),
-                byte: place.byte,
+                ..place
             };
             let copies = WINDOW as f64 / distinct as f64;
             let (kind, at) = (LoopKind::LowNovelty, self.newest());
@@ -231,6 +284,16 @@ impl Watch {
         } else if distinct > limit * 2 {
             self.end(LoopKind::LowNovelty, changes);
         }
+    }
+
+    /// Counts the words and digits that tell rows of constants from what says something. Letters
+    /// behind a digit belong to the number, as in 0xff.
+    fn weigh(&mut self, piece: &Piece) {
+        let is_digit = matches!(piece.kind, PieceKind::Digit(_));
+        let was_digit = std::mem::replace(&mut self.in_number, is_digit);
+        let is_word = piece.kind == PieceKind::Letters && piece.bytes > 1 && !was_digit;
+        self.digits = self.digits.wrapping_add(u16::from(is_digit));
+        self.words = self.words.wrapping_add(u16::from(is_word));
     }
 
     fn begin(&mut self, sighting: Sighting, changes: &mut Changes) {
@@ -251,17 +314,11 @@ impl Watch {
     }
 
     fn lower(&self, sighting: &Sighting) -> LoopVerdict {
-        sighting.verdict(self.exact.tokens(), |onset, length| {
+        let mut verdict = sighting.verdict(self.exact.tokens(), |onset, length| {
             self.exact.kept_from(onset, length)
-        })
-    }
-}
-
-/// Numbered lists are as common in programs as in data.
-fn folded_context(context: Context) -> Context {
-    match context {
-        Context::Prose => Context::Prose,
-        _ => Context::Data,
+        });
+        verdict.onset_byte = verdict.onset_byte.filter(|_| self.has_text);
+        verdict
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{Sandbox, repository};
+use loopwatch::loops::{CONFIRMED, CONFIRMED_IN_DATA, SUSPECTED};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -232,12 +233,62 @@ fn detect_reads_ids_and_names_the_line_of_a_bad_one() {
     sandbox
         .run(&["detect", "--format", "ids", "ids.txt"])
         .expect_code(100)
-        .expect_stdout("period 7, 85.7 copies, from unit 0");
+        .expect_stdout("period 7, 85.7 copies, from unit 0 (of 600)\n")
+        .expect_stdout("false alarms like this: not measured without text");
+    // Two blocks in an order without a period.
+    let order = (0..120_u32).map(|index| index.count_ones() % 2);
+    let ids: Vec<String> = order
+        .flat_map(|side| side * 10..side * 10 + 10)
+        .map(|id| id.to_string())
+        .collect();
+    sandbox.write("blocks.txt", &ids.join(" "));
+    sandbox
+        .run(&["detect", "--format", "ids", "blocks.txt"])
+        .expect_code(0)
+        .expect_stdout("loop suspected: low novelty, ");
     sandbox.write("bad.txt", "1 2\n3 four");
     sandbox
         .run(&["detect", "--format", "ids", "bad.txt"])
         .expect_code(2)
         .expect_stderr("bad.txt:2: 'four' is not a token id");
+}
+
+/// What verdicts say about false alarms is what the page says was counted.
+#[test]
+fn the_false_alarms_that_verdicts_quote_are_those_of_the_page() {
+    let page = fs::read_to_string(repository("reports/loops/README.md")).expect("the page");
+    let counted = |after: &str| {
+        let rest = page.split(after).nth(1).expect("the line");
+        let share = rest.split(" %)").next().expect("a share");
+        let (counts, interval) = share.split_once(" (").expect("an interval");
+        let (hits, of) = counts.split_once('/').expect("a fraction");
+        let thousands = match of.len() {
+            ..4 => of.to_owned(),
+            length => format!("{},{}", &of[..length - 3], &of[length - 3..]),
+        };
+        (
+            format!("{hits} of {thousands} documents of "),
+            format!("({interval} %)"),
+        )
+    };
+    let quoted = [
+        (
+            "confirmed false alarm in 2,000 documents of prose and code: ",
+            CONFIRMED,
+        ),
+        ("At most 0.5 % of prose and code suspected: ", SUSPECTED),
+        (
+            "Confirmed false alarms in tables and data: ",
+            CONFIRMED_IN_DATA,
+        ),
+    ];
+    for (line, said) in quoted {
+        let (counts, interval) = counted(line);
+        assert!(
+            said.starts_with(&counts) && said.ends_with(&interval),
+            "{said}, but {counts}… {interval}"
+        );
+    }
 }
 
 #[test]

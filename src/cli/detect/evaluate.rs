@@ -11,7 +11,7 @@ use clap::Args;
 use super::super::exit::{Exit, Explained};
 use super::generations;
 use crate::evaluation::{
-    self, Contender, Document, Half, PER_KIND, PER_SOURCE, Provenance, SCALE, SEED, Tally,
+    self, Contender, Document, Half, PER_KIND, PER_SOURCE, Provenance, SCALE, SEED, Stratum, Tally,
 };
 use crate::loops::{Settings, Watch};
 
@@ -32,6 +32,9 @@ pub(super) struct Evaluate {
     /// N; they are labelled by fixed rules
     #[arg(long, value_name = "N", default_value_t = 0, requires = "evaluate")]
     generations: usize,
+    /// Where these generations are kept: read if the file is there, else written
+    #[arg(long, value_name = "FILE", requires = "generations")]
+    keep: Option<PathBuf>,
     /// Use the half on which thresholds were chosen, instead of the test half
     #[arg(long, requires = "evaluate")]
     tuning_half: bool,
@@ -58,16 +61,22 @@ impl Evaluate {
         for folder in &self.negatives {
             let files = negatives(folder)?;
             sources.push(format!(
-                "{} files of packages (names of their folders decide the half), at most {PER_SOURCE} of each, none copied here",
-                files.len()
+                "{} files of the packages in `{}` (the names of their folders decide the half), at most {PER_SOURCE} of each, in both halves, none copied here",
+                files.len(),
+                last_of(folder)
             ));
             documents.extend(files);
         }
         if self.generations > 0 {
-            let (made, told) = generations::documents(self.generations)?;
+            let (made, told) = generations::documents(self.generations, self.keep.as_deref())?;
             sources.push(told);
             documents.extend(made);
         }
+        let generated: Vec<Document> = documents
+            .iter()
+            .filter(|document| document.stratum == Stratum::Generated)
+            .cloned()
+            .collect();
         documents.retain(|document| document.half() == half);
         note!("{} documents", documents.len());
         let tallies = self.tallies(&documents);
@@ -101,7 +110,7 @@ impl Evaluate {
             .collect();
         write(
             "README.md",
-            evaluation::page(&provenance, &documents, &tallies),
+            evaluation::page(&provenance, &documents, &generated, &tallies),
         )?;
         write("curves.svg", evaluation::curves(&tallies)?)?;
         write("delays.svg", evaluation::delays(&defaults)?)?;
@@ -137,12 +146,15 @@ impl Evaluate {
 
     fn command(&self, folder: &Path) -> String {
         let mut command = format!("loopwatch detect --evaluate {}", folder.display());
-        for _ in &self.negatives {
-            // Where cargo keeps sources differs from machine to machine.
-            command += " --negatives ~/.cargo/registry/src/*";
+        for folder in &self.negatives {
+            // Where packages are kept differs from machine to machine.
+            command += &format!(" --negatives …/{}", last_of(folder));
         }
         if self.generations > 0 {
             command += &format!(" --generations {}", self.generations);
+        }
+        if self.keep.is_some() {
+            command += " --keep generations.jsonl";
         }
         if self.tuning_half {
             command += " --tuning-half";
@@ -155,6 +167,11 @@ impl Evaluate {
         }
         command
     }
+}
+
+fn last_of(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or(folder.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// The usable files below `folder`, in the order of their names.

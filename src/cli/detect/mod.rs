@@ -176,7 +176,11 @@ fn report(heard: Heard, prompt: Option<&PromptRequest>) -> Report {
         let mut start = 0;
         let mut units: Vec<Range<usize>> = Vec::with_capacity(tokens.len());
         for (id, end) in tokens {
-            watch.push_token(id, &text[start..end]);
+            if text.is_empty() {
+                watch.push_id(id);
+            } else {
+                watch.push_token(id, &text[start..end]);
+            }
             units.push(start..end);
             start = end;
         }

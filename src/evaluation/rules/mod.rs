@@ -15,7 +15,7 @@ use super::document::Document;
 use crate::loops::{Change, LoopKind, LoopState, PromptRequest};
 
 /// Settings of the curves, as factors on a rule's copies or threshold; the default is 1.
-pub const SCALE: &[f64] = &[1.0, 0.6, 2.0, 5.0];
+pub const SCALE: &[f64] = &[1.0, 0.5, 0.75, 1.5, 2.0, 3.0, 5.0];
 
 /// An alarm: the piece at which it is raised, and what the detector says about the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

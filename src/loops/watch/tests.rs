@@ -205,6 +205,77 @@ fn two_phrases_in_any_order_are_suspected() {
 }
 
 #[test]
+fn ids_without_text_have_no_context() {
+    let read = |ids: &mut dyn Iterator<Item = u32>| {
+        let mut watch = Watch::new(Settings::default());
+        let changes: Vec<Change> = ids.filter_map(|id| watch.push_id(id)).collect();
+        (changes, watch.verdict())
+    };
+    let (_, Some(exact)) = read(&mut (0..600).map(|n| n % 7)) else {
+        panic!("nothing found")
+    };
+    assert!(exact.state.is_confirmed());
+    assert_eq!((exact.context, exact.onset_byte), (None, None));
+    assert!(exact.false_alarms().contains("not measured"));
+    // Two blocks of ten in any order.
+    let mut order = thue_morse(200).into_iter();
+    let mut blocks = order.by_ref().flat_map(|side| side * 10..side * 10 + 10);
+    let (changes, Some(found)) = read(&mut blocks) else {
+        panic!("nothing found")
+    };
+    assert_eq!(found.kind, LoopKind::LowNovelty);
+    assert_eq!((found.context, found.onset_byte), (None, None));
+    assert!(
+        changes
+            .iter()
+            .any(|change| change.kind == LoopKind::LowNovelty)
+    );
+}
+
+#[test]
+fn rows_of_constants_have_to_go_on_for_longer() {
+    let confirmed = |text: &str| {
+        read([text])
+            .1
+            .is_some_and(|found| found.state.is_confirmed())
+    };
+    let head = "static const int table[] = {\n    first_entry(of, the, table),\n    second(entry),\n    another_entry(here),\n    and_more(of, them),\n    the_last(one, here),\n";
+    let rows = |row: &str, count: usize| format!("{head}{}", row.repeat(count));
+    // The same number of pieces says something in one case and nothing in the others.
+    assert!(confirmed(&rows(
+        "    load(next, item); store(item, again);\n",
+        60
+    )));
+    assert!(!confirmed(&rows("    0x00, 0x00, 0x00, 0x00, 0x00,\n", 60)));
+    assert!(!confirmed(&rows(
+        "    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,\n",
+        60
+    )));
+    assert!(confirmed(&rows("    0x00, 0x00, 0x00, 0x00, 0x00,\n", 400)));
+}
+
+#[test]
+fn a_sentence_between_new_ones_is_suspected() {
+    let text: String = (0..40)
+        .map(|n| {
+            let new = [
+                "river", "garden", "letter", "engine", "window", "budget", "village",
+            ];
+            let word = |at: usize| new[(n * at + at + n / 7) % 7];
+            format!(
+                "The little server writes another answer again. {} {} carries {} beyond {} {n}. ",
+                word(1),
+                word(2),
+                word(3),
+                word(5)
+            )
+        })
+        .collect();
+    let found = verdict(&text);
+    assert_eq!(found.state, LoopState::Suspected);
+}
+
+#[test]
 fn data_has_to_repeat_for_longer() {
     let head = "x,y,z\n1,2,3\n4,5,6\n7,8,9\n2,4,8\n3,6,9\n5,5,5\n";
     let rows = |count: usize| format!("{head}{}", "0,20,7\n".repeat(count));
