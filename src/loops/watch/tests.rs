@@ -284,9 +284,10 @@ fn data_has_to_repeat_for_longer() {
             .1
             .is_some_and(|found| found.state.is_confirmed())
     };
-    assert!(!confirmed(&rows(60)));
-    assert!(confirmed(&rows(400)));
-    assert_eq!(verdict(&rows(400)).context, Some(Context::Data));
+    assert!(!confirmed(&rows(400)));
+    assert_eq!(verdict(&rows(400)).state, LoopState::Suspected);
+    assert!(confirmed(&rows(1_500)));
+    assert_eq!(verdict(&rows(1_500)).context, Some(Context::Data));
 }
 
 #[test]
