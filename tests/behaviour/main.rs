@@ -23,7 +23,10 @@ mod fixture_hub;
 mod goldens;
 mod hub;
 mod junit;
+mod junit_schema;
+mod latency_gate;
 mod layers;
+mod list;
 mod manual;
 mod markdown;
 #[cfg(feature = "mlx")]
