@@ -119,6 +119,32 @@ fn a_text_that_differs_is_shown_as_a_diff() {
     assert!(comment.contains("```diff\n- one two 3 four five\n+ one two three four five\n```"));
 }
 
+/// The message of `not-loop` has the loop too; here nobody asked about loops.
+#[test]
+fn a_loop_is_shown_where_another_assertion_failed() {
+    let sandbox = Sandbox::new();
+    sandbox.gate_scenario("w");
+    let yaml = sandbox.read("s.yaml");
+    let other = "- id: fine\n  user: go\n  sampling: {repetition_penalty: 1.0}\n  \
+                 assert: [contains: nowhere]\n";
+    let at = yaml.find("- id: fine").expect("the case");
+    sandbox.write("s.yaml", &format!("{}{other}", &yaml[..at]));
+    let arguments = ["run", "s.yaml", "--junit", "r.xml", "--filter", "fine"];
+    sandbox.run(&arguments).expect_code(100);
+    let xml = sandbox.read("r.xml");
+    let document = Document::parse(&xml).expect("XML");
+    check_document(&document);
+    let failure = child(case(&document, "fine"), "failure");
+    assert_eq!(failure.attribute("type"), Some("contains"));
+    let body = failure.text().expect("a body");
+    for part in [
+        "period 5, 80.0 copies, onset 0",
+        "fragment: \"one two three four five \"",
+    ] {
+        assert!(body.contains(part), "no {part:?} in {body}");
+    }
+}
+
 #[test]
 fn controls_are_told_as_what_they_are() {
     let sandbox = Sandbox::new();
