@@ -9,6 +9,8 @@
     reason = "a benchmark that cannot go on should stop, and one that has an answer prints it"
 )]
 
+#[path = "../statistics/random.rs"]
+mod random;
 mod simulation;
 
 use clap::Parser;

@@ -7,9 +7,6 @@
 //! it. A run is one case, answered once: a time to the first token and thirty gaps. The benchmark
 //! takes many comparisons; a behaviour test takes few and holds the figures against bounds.
 
-#[path = "../statistics/random.rs"]
-mod random;
-
 use loopwatch::assertion::Judgement;
 use loopwatch::compare::{Gate, compare};
 use loopwatch::generation::{
@@ -18,7 +15,7 @@ use loopwatch::generation::{
 };
 use loopwatch::record::{CaseRecord, CaseVerdict, Provenance, Record, RunRecord};
 
-use random::Random;
+use crate::random::Random;
 
 /// Standard deviation of the machine's factor from job to job.
 const MACHINE: f64 = 0.08;

@@ -4,15 +4,12 @@
 //! The benchmark runs it with many rounds and prints a table; a behaviour test runs it with few
 //! and holds the figures against what is promised.
 
-#[path = "random.rs"]
-mod random;
-
 use loopwatch::statistics::{
     Clusters, Observation, PairedCounts, Share, clopper_pearson, holm, kaplan_meier, paired,
     survival, trend, wilson,
 };
 
-use random::Random;
+use crate::random::Random;
 
 /// One figure of the table.
 pub(crate) struct Measured {

@@ -32,6 +32,9 @@ mod markdown;
 #[cfg(feature = "mlx")]
 mod operations;
 mod quantised;
+// The simulations of the benchmarks draw from it.
+#[path = "../../benches/statistics/random.rs"]
+mod random;
 mod results;
 mod resume;
 mod run;
