@@ -8,6 +8,7 @@
     reason = "a benchmark that has an answer prints it"
 )]
 
+mod random;
 mod simulation;
 
 use clap::Parser;

@@ -44,12 +44,13 @@ const EXAMPLES: &str = "\
 Ends with 100 if a case that passed does not pass any more, or is gone; with 99 if it is slower than
 --max-slowdown allows; with 3 if that is inconclusive and --fail-on-inconclusive is given.
 
-Times are compared pair by pair, over cases that said the same tokens in both runs. Two runs that
-were not made in turn on one machine also differ by what else the machine did.
+Times are compared pair by pair, over cases that said the same tokens in both runs. A limit is what
+is allowed: 2% finds a slowdown of 10 % with 16 pairs. Two runs that were not made in turn on one
+machine also differ by what else the machine did; docs/ci.md shows how to make pairs.
 
 Examples:
   loopwatch compare baseline/record.jsonl latest
-  loopwatch compare reports/a reports/b --max-slowdown 10% --json";
+  loopwatch compare reports/a reports/b --max-slowdown 2% --json";
 
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();

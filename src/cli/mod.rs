@@ -16,6 +16,7 @@ mod exit;
 mod faults;
 mod generate;
 mod init;
+mod list;
 mod manual;
 mod merge;
 mod models;
@@ -29,6 +30,7 @@ mod review;
 mod run;
 mod sampling;
 mod screen;
+mod selection;
 mod serve;
 mod serve_file;
 mod shard;
@@ -68,6 +70,7 @@ hf: models are kept and fetched from; NO_COLOR switches colours off; with CI set
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Run>),
+    List(Box<list::List>),
     Sweep(Box<sweep::Sweep>),
     Generate(Box<generate::Generate>),
     Serve(Box<serve::Serve>),
@@ -95,6 +98,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
+        Command::List(command) => command.run(),
         Command::Sweep(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Serve(command) => command.run(),

@@ -8,48 +8,28 @@ use clap::Args;
 use super::backend::BackendFlags;
 use super::events::Events;
 use super::execution::Execution;
-use super::exit::{Exit, Explained};
+use super::exit::Exit;
 use super::outputs::Outputs;
 use super::progress::Progress;
 use super::resume::{self, Begun};
 use super::screen::Screen;
+use super::selection::Selection;
 use super::targets::Answering;
-use super::{paths, provenance, sampling, shard, summary};
+use super::{list, paths, provenance, sampling, summary};
 use crate::backend::Precision;
-use crate::endpoint::TargetWire;
 use crate::engine::EngineOptions;
-use crate::generation::Semantics;
-use crate::plan::{self, Case, Filter, Overrides};
-use crate::record::{
-    ModelProvenance, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter,
-    ShardProvenance, Summary,
-};
+use crate::plan::Case;
+use crate::record::{ModelProvenance, PlanProvenance, Provenance, Record, RecordWriter, Summary};
 use crate::report;
 use crate::runner;
-use crate::scenario::Scenario;
 use crate::snapshot::{SnapshotStore, UpdatePolicy};
 
 /// Run scenarios and judge what the model says.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Run {
-    /// Scenario files, or folders that hold some
-    #[arg(value_name = "PATH", default_value = "scenarios")]
-    paths: Vec<PathBuf>,
-    /// Only cases whose id contains this; tag:NAME selects by tag, commas mean 'or'
-    #[arg(long, value_name = "EXPR")]
-    filter: Option<String>,
-    /// Who answers instead of the scenarios' targets: engine, openai:URL, anthropic:URL or
-    /// spawn:COMMAND; repeatable, and then each answers every case
-    #[arg(long, value_name = "TARGET")]
-    target: Vec<String>,
-    /// Override a scenario field: model, target.…, sampling.…, limits.… or template.…; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Sampling of every scenario: loopwatch, mlx-lm-0.28.3, mlx-lm-0.31.3 or mlx-lm-0.32.2;
-    /// short for --set sampling.semantics=PROFILE
-    #[arg(long, value_name = "PROFILE")]
-    semantics: Option<Semantics>,
+    #[command(flatten)]
+    selection: Selection,
     /// Where snapshots are kept
     #[arg(long, value_name = "DIR", default_value = "snapshots")]
     snapshots: PathBuf,
@@ -63,7 +43,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", default_value_t = JOBS,
           value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
-    /// List the selected cases and run nothing
+    /// List the selected cases, as 'loopwatch list' does, and run nothing
     #[arg(long)]
     list: bool,
     /// Begin no case after the first that does not pass; those that have begun are ended
@@ -72,10 +52,6 @@ pub(super) struct Run {
     /// Begin no case after this time, such as 50m, and end with 5 if some are left and none failed
     #[arg(long, value_name = "TIME", value_parser = time)]
     max_time: Option<Duration>,
-    /// Run one part of the cases: I/N, or 'auto' or auto/N to take the place that GitLab, CircleCI,
-    /// Buildkite, Kubernetes or Slurm gave this job
-    #[arg(long, value_name = "I/N")]
-    shard: Option<String>,
     /// Go on with an unfinished run of the same command: its folder, 'latest', or 'auto', which
     /// starts a new one if there is none to go on with
     #[arg(long, value_name = "RUN")]
@@ -109,28 +85,15 @@ Examples:
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let started = Instant::now();
-        let environment = sampling::environment()?;
-        let set = self.overrides();
-        let targets = self.target.iter().map(|text| TargetWire::parse(text));
-        let overrides = Overrides {
-            targets: targets
-                .collect::<Result<_, _>>()
-                .map_err(|problem| Explained::usage(format!("--target: {problem}")))?,
-            ..Overrides::parse(&set).map_err(Explained::usage)?
-        };
-        let mut cases = self.cases(&overrides, &environment)?;
-        if cases.is_empty() {
-            let filter = self.filter.as_deref().unwrap_or_default();
-            anstream::eprintln!("nothing to run: no case matches '{filter}'");
-            return Ok(Exit::NothingSelected);
-        }
         let screen = match Events::is_stdout(self.events.as_ref()) {
             true => Screen::Stderr,
             false => Screen::Stdout,
         };
-        let plan = self.plan(&mut cases, screen)?;
+        let Some((cases, plan)) = self.selection.plan(screen)? else {
+            return Ok(Exit::NothingSelected);
+        };
         if self.list {
-            return summary::list(&cases).map(|()| Exit::Passed);
+            return list::print(&cases).map(|()| Exit::Passed);
         }
         let deadline = self.max_time.map(|time| started + time);
         self.start(cases, plan, deadline, screen)
@@ -229,8 +192,7 @@ impl Run {
 
     /// An overridden run is an experiment: its outputs are not meant to become references.
     fn is_experiment(&self, options: &EngineOptions) -> bool {
-        !self.overrides().is_empty()
-            || !self.target.is_empty()
+        !self.selection.told().is_empty()
             || !sampling::environment_as_text().is_empty()
             || options.precision != Precision::Exact
     }
@@ -246,86 +208,11 @@ impl Run {
             ..provenance::collect(
                 options.threads,
                 usize::from(self.jobs),
-                self.told(self.overrides()),
+                self.selection.told(),
                 sampling::environment_as_text(),
                 models.to_vec(),
             )
         }
-    }
-
-    /// What is to be done, with the cases of this shard alone left in `cases`.
-    fn plan(&self, cases: &mut Vec<Case>, screen: Screen) -> anyhow::Result<PlanProvenance> {
-        let sha256 = plan::fingerprint(cases);
-        let total = cases.len();
-        let shard = match &self.shard {
-            Some(text) => Some(shard::find(text, &|name| std::env::var(name).ok())?),
-            None => None,
-        };
-        if let Some((shard, found)) = &shard {
-            shard.select(cases);
-            let from = found
-                .as_ref()
-                .map_or_else(String::new, |found| format!(", from {found}"));
-            screen.line(&format!(
-                "shard {shard}{from}: {} of {total} cases",
-                cases.len()
-            ));
-        }
-        let planned = |case: &Case| PlannedCase {
-            id: case.id.clone(),
-            index: case.index,
-            scenario: case.scenario.clone(),
-            line: case.line,
-        };
-        Ok(PlanProvenance {
-            sha256,
-            total,
-            shard: shard.map(|(shard, _)| ShardProvenance {
-                index: shard.index(),
-                count: shard.count(),
-            }),
-            selected: cases.iter().map(planned).collect(),
-        })
-    }
-
-    /// What is laid over every scenario, in the form of `--set`.
-    fn overrides(&self) -> Vec<String> {
-        let semantics = self
-            .semantics
-            .map(|name| format!("sampling.semantics={name}"));
-        self.set.iter().cloned().chain(semantics).collect()
-    }
-
-    /// Overrides as the record has them.
-    fn told(&self, mut set: Vec<String>) -> Vec<String> {
-        set.extend(
-            self.target
-                .iter()
-                .map(|target| format!("--target={target}")),
-        );
-        set
-    }
-
-    fn cases(
-        &self,
-        overrides: &Overrides,
-        environment: &crate::generation::SamplingSettings,
-    ) -> anyhow::Result<Vec<Case>> {
-        let filter = match &self.filter {
-            Some(text) => Some(Filter::parse(text).map_err(Explained::usage)?),
-            None => None,
-        };
-        let scenarios = plan::discover(&self.paths)
-            .map_err(Explained::usage)?
-            .iter()
-            .map(|path| Scenario::load(path))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut cases =
-            plan::expand(&scenarios, overrides, environment).map_err(Explained::usage)?;
-        if let Some(filter) = filter {
-            cases.retain(|case| filter.matches(case));
-        }
-        Ok(cases)
     }
 }
 

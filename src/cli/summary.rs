@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::screen::Screen;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
-use crate::plan::Case;
 use crate::record::{CaseRecord, CaseVerdict, Provenance, Record, Summary};
 use crate::snapshot::PendingSnapshot;
 
@@ -46,19 +45,6 @@ pub(super) fn print(
         "{DIM}report{RESET} {}",
         folder.join("index.html").display()
     )?;
-    Ok(())
-}
-
-/// Lists cases without running them.
-pub(super) fn list(cases: &[Case]) -> anyhow::Result<()> {
-    let mut out = anstream::stdout().lock();
-    for case in cases {
-        writeln!(
-            out,
-            "{}  {DIM}{}:{}{RESET}",
-            case.id, case.scenario, case.line
-        )?;
-    }
     Ok(())
 }
 

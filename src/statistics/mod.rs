@@ -1,14 +1,14 @@
-//! Statistics of loop rates: intervals, tests and plans, each with the source of its formula.
+//! Statistics of loop rates and of times: intervals, tests and plans, each with the source of its formula.
 //!
 //! [`share`] and [`cluster`] put an interval around a rate, [`survival`] around the time until
 //! something happens; [`trend()`] asks whether a rate falls along a scale, [`paired`] compares two
-//! settings that had the same prompts, [`holm()`] pays for asking several times, and
-//! [`noninferiority`] asks whether something got worse. [`planning`] says beforehand how many runs
-//! an answer takes. Distributions come from `statrs`. How well all of this keeps its promises on
-//! samples as small as ours is measured by `cargo bench --bench statistics`; `docs/statistics.md`
-//! has the figures.
+//! settings that had the same prompts, [`signed_rank`] two sides of measurements in pairs, [`holm()`]
+//! pays for asking several times, and [`noninferiority`] asks whether something got worse.
+//! [`planning`] says beforehand how many runs an answer takes. Distributions come from `statrs`. How
+//! well all of this keeps its promises on samples as small as ours is measured by `cargo bench
+//! --bench statistics` and `--bench latency`; `docs/statistics.md` has the figures.
 //!
-//! This module knows counts. It does not know what was counted, and prints nothing.
+//! This module knows counts and numbers. It does not know what was counted, and prints nothing.
 
 pub mod cluster;
 pub mod holm;
@@ -16,6 +16,7 @@ pub mod noninferiority;
 pub mod paired;
 pub mod planning;
 pub mod share;
+pub mod signed_rank;
 pub mod survival;
 pub mod trend;
 

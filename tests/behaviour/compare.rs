@@ -200,3 +200,41 @@ fn slower_is_told_from_inconclusive() {
         .expect_code(0)
         .expect_stdout("inconclusive, an interval needs 7");
 }
+
+/// The recipe of docs/ci.md: each case of both sides right after the other, by shards of one case.
+#[test]
+fn two_sides_can_be_run_in_turn_and_compared_pair_by_pair() {
+    let sandbox = Sandbox::new();
+    sandbox.many_cases("s.yaml", 7);
+    for part in 1..=7 {
+        let shard = format!("{part}/7");
+        let sides = match part % 2 {
+            0 => ["b", "a"],
+            _ => ["a", "b"],
+        };
+        for side in sides {
+            let report = format!("{side}/{part}");
+            let arguments = ["run", "s.yaml", "--shard", &shard, "--jobs", "1"];
+            sandbox.run(&[&arguments[..], &["--report", &report]].concat());
+        }
+    }
+    let merged = ["a", "b"].map(|side| {
+        let parts: Vec<String> = (1..=7)
+            .map(|part| {
+                let run = sandbox.runs(&format!("{side}/{part}")).remove(0);
+                run.to_str().expect("UTF-8").to_owned()
+            })
+            .collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let report = format!("whole-{side}");
+        sandbox
+            .run(&[&["merge", "--report", &report][..], &parts].concat())
+            .expect_code(100);
+        let run = sandbox.runs(&report).remove(0);
+        run.to_str().expect("UTF-8").to_owned()
+    });
+    sandbox
+        .run(&["compare", &merged[0], &merged[1], "--max-slowdown", "2%"])
+        .expect_stdout("0 of 7 cases changed")
+        .expect_stdout("over 7 pairs");
+}

@@ -1,107 +1,24 @@
 //! `--junit`: what a CI server shows of a run, and that every XML reader takes it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use roxmltree::{Document, Node};
 
+use crate::junit_schema::{ADDITIONS, validate};
 use crate::support::Sandbox;
-
-/// An element with its required attributes, its other ones, and its children.
-type Element = (
-    &'static str,
-    &'static [&'static str],
-    &'static [&'static str],
-    &'static [&'static str],
-);
-
-/// What the JUnit schemas of Jenkins, Surefire and GitLab's reader have in common, as far as this
-/// program uses it: elements with their attributes and children.
-const ELEMENTS: &[Element] = &[
-    (
-        "testsuites",
-        &["tests", "failures", "errors"],
-        &["name", "skipped", "timestamp", "time"],
-        &["testsuite"],
-    ),
-    (
-        "testsuite",
-        &["name", "tests", "failures", "errors"],
-        &["skipped", "timestamp", "time"],
-        &["properties", "testcase"],
-    ),
-    (
-        "testcase",
-        &["name", "classname"],
-        &["time", "assertions", "file", "line"],
-        &["properties", "failure", "error", "skipped"],
-    ),
-    ("properties", &[], &[], &["property"]),
-    ("property", &["name", "value"], &[], &[]),
-    ("failure", &["message", "type"], &[], &[]),
-    ("error", &["message", "type"], &[], &[]),
-    ("skipped", &[], &["message"], &[]),
-];
-
-fn check(node: Node<'_, '_>) {
-    let name = node.tag_name().name();
-    let (_, required, optional, children) = ELEMENTS
-        .iter()
-        .find(|(element, ..)| *element == name)
-        .unwrap_or_else(|| panic!("no element <{name}> in JUnit"));
-    for attribute in *required {
-        assert!(node.has_attribute(*attribute), "{name} lacks {attribute}");
-    }
-    for attribute in node.attributes() {
-        let (key, value) = (attribute.name(), attribute.value());
-        assert!(
-            required.contains(&key) || optional.contains(&key),
-            "{name} has {key}"
-        );
-        match key {
-            "tests" | "failures" | "errors" | "skipped" | "assertions" | "line" => {
-                assert!(value.parse::<usize>().is_ok(), "{name} {key}={value}");
-            }
-            // xs:decimal has no exponent.
-            "time" => assert!(
-                !value.is_empty() && value.chars().all(|c| c.is_ascii_digit() || c == '.'),
-                "{name} {key}={value}"
-            ),
-            "timestamp" => assert!(
-                value.len() >= 19 && value.as_bytes()[10] == b'T',
-                "{name} {key}={value}"
-            ),
-            _ => {}
-        }
-    }
-    for child in node.children().filter(Node::is_element) {
-        assert!(
-            children.contains(&child.tag_name().name()),
-            "{name} holds {:?}",
-            child.tag_name()
-        );
-        check(child);
-    }
-}
 
 fn named<'a>(document: &'a Document<'a>, name: &str) -> Vec<Node<'a, 'a>> {
     let all = document.descendants();
     all.filter(|node| node.has_tag_name(name)).collect()
 }
 
-/// Checks the structure and the counts.
-fn check_document(document: &Document<'_>) {
-    let root = document.root_element();
-    assert!(root.has_tag_name("testsuites"));
-    check(root);
-    for (attribute, element) in [
-        ("tests", "testcase"),
-        ("failures", "failure"),
-        ("errors", "error"),
-        ("skipped", "skipped"),
-    ] {
-        let counted = named(document, element).len().to_string();
-        assert_eq!(root.attribute(attribute), Some(&*counted), "{attribute}");
-    }
+/// Holds a file against the schema, and its counts against its elements.
+#[track_caller]
+fn check_document(document: &Document<'_>) -> BTreeSet<&'static str> {
+    let found = validate(document);
+    assert!(found.problems.is_empty(), "{}", found.problems.join("\n"));
+    found.additions
 }
 
 fn case<'a>(document: &'a Document<'a>, name: &str) -> Node<'a, 'a> {
@@ -202,6 +119,32 @@ fn a_text_that_differs_is_shown_as_a_diff() {
     assert!(comment.contains("```diff\n- one two 3 four five\n+ one two three four five\n```"));
 }
 
+/// The message of `not-loop` has the loop too; here nobody asked about loops.
+#[test]
+fn a_loop_is_shown_where_another_assertion_failed() {
+    let sandbox = Sandbox::new();
+    sandbox.gate_scenario("w");
+    let yaml = sandbox.read("s.yaml");
+    let other = "- id: fine\n  user: go\n  sampling: {repetition_penalty: 1.0}\n  \
+                 assert: [contains: nowhere]\n";
+    let at = yaml.find("- id: fine").expect("the case");
+    sandbox.write("s.yaml", &format!("{}{other}", &yaml[..at]));
+    let arguments = ["run", "s.yaml", "--junit", "r.xml", "--filter", "fine"];
+    sandbox.run(&arguments).expect_code(100);
+    let xml = sandbox.read("r.xml");
+    let document = Document::parse(&xml).expect("XML");
+    check_document(&document);
+    let failure = child(case(&document, "fine"), "failure");
+    assert_eq!(failure.attribute("type"), Some("contains"));
+    let body = failure.text().expect("a body");
+    for part in [
+        "period 5, 80.0 copies, onset 0",
+        "fragment: \"one two three four five \"",
+    ] {
+        assert!(body.contains(part), "no {part:?} in {body}");
+    }
+}
+
 #[test]
 fn controls_are_told_as_what_they_are() {
     let sandbox = Sandbox::new();
@@ -211,6 +154,7 @@ fn controls_are_told_as_what_they_are() {
         .expect_code(100);
     let xml = sandbox.read("r.xml");
     let document = Document::parse(&xml).expect("XML");
+    check_document(&document);
     // A control that fails as it must is no failure.
     let cured = case(&document, "cured");
     assert!(!cured.children().any(|node| node.has_tag_name("failure")));
@@ -337,4 +281,45 @@ fn a_file_that_cannot_be_written_is_found_out_before_anything_runs() {
         .expect_code(2)
         .expect_stderr("cannot write file/r.xml");
     assert!(!sandbox.path("reports").exists());
+}
+
+/// Passes, failures, errors, skipped cases, controls, several files and several targets at once.
+#[test]
+fn a_file_with_everything_is_valid_and_adds_what_we_say_it_adds() {
+    let sandbox = Sandbox::new();
+    sandbox.gate_scenario("w");
+    sandbox.scenario_of_a_broken_server();
+    let run = |more: &[&str], code: i32| {
+        let all = [&["run", "s.yaml", "down.yaml", "--junit", "r.xml"], more].concat();
+        sandbox.run(&all).expect_code(code);
+        sandbox.read("r.xml")
+    };
+    let xml = run(&[], 101);
+    let document = Document::parse(&xml).expect("XML");
+    let additions = check_document(&document);
+    let said: BTreeSet<&str> = ADDITIONS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(additions, said);
+    let count = |name| named(&document, name).len();
+    let counts = ["testsuite", "testcase", "failure", "error", "skipped"].map(count);
+    assert_eq!(counts, [2, 5, 2, 1, 0]);
+    let seconds = |node: Node<'_, '_>| -> f64 {
+        node.attribute("time")
+            .expect("a time")
+            .parse()
+            .expect("seconds")
+    };
+    for suite in named(&document, "testsuite") {
+        let cases = suite
+            .children()
+            .filter(|node| node.has_tag_name("testcase"));
+        let sum: f64 = cases.map(seconds).sum();
+        // Each is rounded to a millisecond.
+        assert!((seconds(suite) - sum).abs() < 0.005, "{sum}");
+    }
+
+    let xml = run(&["--fail-fast", "--jobs", "1"], 100);
+    let document = Document::parse(&xml).expect("XML");
+    check_document(&document);
+    let count = |name| named(&document, name).len();
+    assert_eq!(["testcase", "failure", "skipped"].map(count), [5, 1, 4]);
 }

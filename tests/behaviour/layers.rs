@@ -79,7 +79,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "compare",
-        &["generation", "metrics", "snapshot", "assertion", "record"],
+        &[
+            "generation",
+            "metrics",
+            "snapshot",
+            "assertion",
+            "statistics",
+            "record",
+        ],
     ),
     (
         "runner",

@@ -23,12 +23,18 @@ mod fixture_hub;
 mod goldens;
 mod hub;
 mod junit;
+mod junit_schema;
+mod latency_gate;
 mod layers;
+mod list;
 mod manual;
 mod markdown;
 #[cfg(feature = "mlx")]
 mod operations;
 mod quantised;
+// The simulations of the benchmarks draw from it.
+#[path = "../../benches/statistics/random.rs"]
+mod random;
 mod results;
 mod resume;
 mod run;

@@ -1,0 +1,131 @@
+//! Which cases a command is about: paths and flags that `run` and `list` have in common, and the
+//! plan they come to. Runs nothing and loads no model.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::Explained;
+use super::screen::Screen;
+use super::{sampling, shard};
+use crate::endpoint::TargetWire;
+use crate::generation::Semantics;
+use crate::plan::{self, Case, Filter, Overrides};
+use crate::record::{PlanProvenance, PlannedCase, ShardProvenance};
+use crate::scenario::Scenario;
+
+/// Which cases, and what is laid over them.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Scenario files, or folders that hold some
+    #[arg(value_name = "PATH", default_value = "scenarios")]
+    paths: Vec<PathBuf>,
+    /// Only cases whose id contains this; tag:NAME selects by tag, commas mean 'or'
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+    /// Who answers instead of the scenarios' targets: engine, openai:URL, anthropic:URL or
+    /// spawn:COMMAND; repeatable, and then each answers every case
+    #[arg(long, value_name = "TARGET")]
+    target: Vec<String>,
+    /// Override a scenario field: model, target.…, sampling.…, limits.… or template.…; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Sampling of every scenario: loopwatch, mlx-lm-0.28.3, mlx-lm-0.31.3 or mlx-lm-0.32.2;
+    /// short for --set sampling.semantics=PROFILE
+    #[arg(long, value_name = "PROFILE")]
+    semantics: Option<Semantics>,
+    /// Take one part of the cases: I/N, or 'auto' or auto/N to take the place that GitLab,
+    /// CircleCI, Buildkite, Kubernetes or Slurm gave this job
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+}
+
+impl Selection {
+    /// The cases and what is to be done with them, those of the shard alone; nothing, and people
+    /// are told so, if no case matches.
+    pub(super) fn plan(
+        &self,
+        screen: Screen,
+    ) -> anyhow::Result<Option<(Vec<Case>, PlanProvenance)>> {
+        let mut cases = self.cases()?;
+        if cases.is_empty() {
+            let filter = self.filter.as_deref().unwrap_or_default();
+            anstream::eprintln!("nothing to run: no case matches '{filter}'");
+            return Ok(None);
+        }
+        let sha256 = plan::fingerprint(&cases);
+        let total = cases.len();
+        let shard = match &self.shard {
+            Some(text) => Some(shard::find(text, &|name| std::env::var(name).ok())?),
+            None => None,
+        };
+        if let Some((shard, found)) = &shard {
+            shard.select(&mut cases);
+            let from = found
+                .as_ref()
+                .map_or_else(String::new, |found| format!(", from {found}"));
+            screen.line(&format!(
+                "shard {shard}{from}: {} of {total} cases",
+                cases.len()
+            ));
+        }
+        let planned = |case: &Case| PlannedCase {
+            id: case.id.clone(),
+            index: case.index,
+            scenario: case.scenario.clone(),
+            line: case.line,
+        };
+        let plan = PlanProvenance {
+            sha256,
+            total,
+            shard: shard.map(|(shard, _)| ShardProvenance {
+                index: shard.index(),
+                count: shard.count(),
+            }),
+            selected: cases.iter().map(planned).collect(),
+        };
+        Ok(Some((cases, plan)))
+    }
+
+    /// What is laid over every scenario, in the form of `--set`.
+    pub(super) fn overrides(&self) -> Vec<String> {
+        let semantics = self
+            .semantics
+            .map(|name| format!("sampling.semantics={name}"));
+        self.set.iter().cloned().chain(semantics).collect()
+    }
+
+    /// Overrides as the record has them, targets too.
+    pub(super) fn told(&self) -> Vec<String> {
+        let targets = self.target.iter();
+        let mut told = self.overrides();
+        told.extend(targets.map(|target| format!("--target={target}")));
+        told
+    }
+
+    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+        let environment = sampling::environment()?;
+        let targets = self.target.iter().map(|text| TargetWire::parse(text));
+        let overrides = Overrides {
+            targets: targets
+                .collect::<Result<_, _>>()
+                .map_err(|problem| Explained::usage(format!("--target: {problem}")))?,
+            ..Overrides::parse(&self.overrides()).map_err(Explained::usage)?
+        };
+        let filter = match &self.filter {
+            Some(text) => Some(Filter::parse(text).map_err(Explained::usage)?),
+            None => None,
+        };
+        let scenarios = plan::discover(&self.paths)
+            .map_err(Explained::usage)?
+            .iter()
+            .map(|path| Scenario::load(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut cases =
+            plan::expand(&scenarios, &overrides, &environment).map_err(Explained::usage)?;
+        if let Some(filter) = filter {
+            cases.retain(|case| filter.matches(case));
+        }
+        Ok(cases)
+    }
+}
