@@ -35,7 +35,10 @@ fn stop_ends_a_loop_and_says_so(
     assert_eq!(cut, whole[..cut.len()], "up to there it is the same answer");
     let (told, counted) = match path {
         Path::Messages => (r#""stop_reason":"max_tokens""#, "output_tokens"),
-        Path::Chat | Path::Completions => (r#""finish_reason":"repetition""#, "output_tokens"),
+        Path::Chat | Path::Completions if stream => {
+            (r#""finish_reason":"repetition""#, "output_tokens")
+        }
+        Path::Chat | Path::Completions => (r#""finish_reason":"repetition""#, "completion_tokens"),
     };
     assert!(body.contains(told), "{body}");
     let usage = format!("\"{counted}\":{}", cut.len());
