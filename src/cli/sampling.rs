@@ -128,7 +128,10 @@ pub(super) fn environment() -> anyhow::Result<SamplingSettings> {
     Ok(settings)
 }
 
-fn variable<T: std::str::FromStr>(name: &str, expected: &str) -> anyhow::Result<Option<T>> {
+pub(super) fn variable<T: std::str::FromStr>(
+    name: &str,
+    expected: &str,
+) -> anyhow::Result<Option<T>> {
     let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };

@@ -16,11 +16,14 @@ use super::sampling::{self, SamplingFlags};
 use super::serve_file::ServeFile;
 use super::{models, signals};
 use crate::engine::Engine;
-use crate::server::{self, Served, ServerOptions, TraceSink, TraceText};
+use crate::server::{self, OnLoop, Served, ServerOptions, TraceSink, TraceText};
 use crate::target::EngineTarget;
 
 /// Environment variable for the key, so that no process list shows it.
 const KEY_VARIABLE: &str = "LOOPWATCH_API_KEY";
+
+/// Environment variable for what happens to answers that loop.
+const ON_LOOP_VARIABLE: &str = "LOOPWATCH_ON_LOOP";
 
 /// Serve a model over HTTP, in the words of OpenAI's and Anthropic's APIs.
 #[derive(Debug, Args)]
@@ -56,6 +59,10 @@ pub(super) struct Serve {
     /// Seconds that running answers have after the order to stop [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
+    /// What happens to an answer once a loop in it is confirmed: observe counts and logs it, stop
+    /// ends it with the reason `repetition` [default: observe]
+    #[arg(long, value_name = "POLICY")]
+    on_loop: Option<OnLoop>,
     /// Append one JSON object for each answer to this file, without its texts
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -79,7 +86,7 @@ enum LogForm {
 
 const EXAMPLES: &str = "\
 Sampling flags set what holds where a request says nothing. LOOPWATCH_API_KEY, if set, is the key
-that requests must show; LOOPWATCH_LOG filters the logs, as in LOOPWATCH_LOG=debug.
+that requests must show; LOOPWATCH_ON_LOOP is --on-loop; LOOPWATCH_LOG filters the logs, as in LOOPWATCH_LOG=debug.
 
 Examples:
   loopwatch serve
@@ -127,6 +134,11 @@ impl Serve {
             .ok()
             .or_else(|| file.api_key.clone())
             .filter(|key| !key.is_empty());
+        let environment = sampling::variable(ON_LOOP_VARIABLE, "observe or stop")?;
+        set(
+            &mut options.on_loop,
+            self.on_loop.or(environment).or(file.on_loop),
+        );
         file.limit(&mut options.limits);
         file.time(&mut options.time_outs);
         let limits = &mut options.limits;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::generation::SamplingSettings;
-use crate::server::{Limits, TimeOuts};
+use crate::server::{Limits, OnLoop, TimeOuts};
 use crate::yaml::{self, Source, YamlError};
 
 /// Most bytes of such a file.
@@ -26,6 +26,7 @@ pub(super) struct ServeFile {
     pub(super) host: Option<IpAddr>,
     pub(super) port: Option<u16>,
     pub(super) api_key: Option<String>,
+    pub(super) on_loop: Option<OnLoop>,
     sampling: Option<Spanned<SamplingSettings>>,
     #[serde(default)]
     limits: LimitsWire,

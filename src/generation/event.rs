@@ -35,17 +35,20 @@ pub enum FinishReason {
     Length,
     /// The answer is one or more tool calls.
     ToolCalls,
+    /// A loop was confirmed, and whoever watched had been told to stop it.
+    Repetition,
     /// The reader left, or a limit of the harness ended the generation.
     Cancelled,
 }
 
 impl FinishReason {
     /// Every reason, in the order of their documentation.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Stop,
         Self::StopSequence,
         Self::Length,
         Self::ToolCalls,
+        Self::Repetition,
         Self::Cancelled,
     ];
 
@@ -57,6 +60,7 @@ impl FinishReason {
             Self::StopSequence => "stop_sequence",
             Self::Length => "length",
             Self::ToolCalls => "tool_calls",
+            Self::Repetition => "repetition",
             Self::Cancelled => "cancelled",
         }
     }

@@ -162,6 +162,7 @@ impl Metrics {
             phase: Phase::Waiting,
             last: None,
             detector: LoopDetector::new(Thresholds::default()),
+            confirmed: false,
         }
     }
 }
@@ -180,6 +181,7 @@ pub(super) struct Observer {
     /// When the last token was made.
     last: Option<Duration>,
     detector: LoopDetector,
+    confirmed: bool,
 }
 
 impl Observer {
@@ -201,6 +203,7 @@ impl Observer {
                 }
                 self.shared.output.inc();
                 if let Some(change) = self.detector.push(token.id) {
+                    self.confirmed |= change.state == LoopState::Confirmed;
                     self.tell(change);
                 }
             }
@@ -218,6 +221,11 @@ impl Observer {
     /// The loop of the answer so far.
     pub(super) fn verdict(&self) -> Option<LoopVerdict> {
         self.detector.verdict()
+    }
+
+    /// Whether a loop was ever confirmed.
+    pub(super) fn confirmed(&self) -> bool {
+        self.confirmed
     }
 
     fn tell(&self, change: Change) {

@@ -17,6 +17,7 @@ mod answer_cache;
 mod answers;
 mod anthropic;
 mod body;
+mod cut;
 mod headers;
 mod health;
 mod listen;
@@ -38,7 +39,7 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
 pub use listen::serve;
-pub use options::{Access, Limits, ServerOptions, TimeOuts};
+pub use options::{Access, Limits, OnLoop, ServerOptions, TimeOuts, UnknownPolicy};
 pub use trace::{TraceSink, TraceText};
 
 use crate::engine::{Engine, EngineError};

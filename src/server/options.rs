@@ -1,6 +1,9 @@
 //! How a server behaves: limits, time-outs, defaults. Every value has one here.
 
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use crate::generation::SamplingSettings;
 
@@ -17,8 +20,38 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// How long at most.
     pub time_outs: TimeOuts,
+    /// What happens to an answer that loops.
+    pub on_loop: OnLoop,
     /// Where requests are written down, if anywhere.
     pub trace: Option<TraceSink>,
+}
+
+/// What happens to an answer once a loop in it is confirmed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLoop {
+    /// It is counted, logged and traced, and goes on.
+    #[default]
+    Observe,
+    /// The generation is cancelled, and the answer ends with the reason `repetition`.
+    Stop,
+}
+
+/// A policy that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("write observe or stop")]
+pub struct UnknownPolicy;
+
+impl FromStr for OnLoop {
+    type Err = UnknownPolicy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
+        match name {
+            "observe" => Ok(Self::Observe),
+            "stop" => Ok(Self::Stop),
+            _ => Err(UnknownPolicy),
+        }
+    }
 }
 
 /// Who may ask.

@@ -5,15 +5,18 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::http::StatusCode;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::admission::App;
+use super::cut::SoFar;
 use super::health::Pulse;
 use super::metrics::Observer;
+use super::options::OnLoop;
 use super::refusal::Refusal;
 use super::trace::{TraceLine, TraceSink};
 use crate::generation::{Event, EventKind, FinishReason, Transcript, Usage};
@@ -28,6 +31,8 @@ pub(super) struct Watched {
     pulse: Pulse,
     line: TraceLine,
     sink: Option<TraceSink>,
+    /// Kept only where a loop may cut the answer off.
+    so_far: Option<SoFar>,
     over: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -47,6 +52,7 @@ impl Watched {
             pulse: app.pulse.clone(),
             line,
             sink: app.options.trace.clone(),
+            so_far: (app.options.on_loop == OnLoop::Stop).then(SoFar::default),
             over: false,
             _permit: permit,
         }
@@ -99,6 +105,21 @@ impl Watched {
         self.pulse.beat();
         self.observer.see(event);
         self.line.see(event);
+        if let Some(so_far) = &mut self.so_far {
+            so_far.see(event);
+        }
+        if self.observer.confirmed() && !self.line.is_finished() {
+            self.cut(event.at);
+        }
+    }
+
+    /// Ends a generation that loops, if that is the policy: the events that are left are replaced
+    /// by a finish, and dropping them cancels it.
+    fn cut(&mut self, at: Duration) {
+        if let Some(so_far) = self.so_far.take() {
+            let kind = so_far.cut();
+            self.events = stream::iter([Ok(Event { at, kind })]).boxed();
+        }
     }
 }
 

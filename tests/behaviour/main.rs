@@ -45,6 +45,7 @@ mod semantics;
 mod serve;
 mod serve_cure;
 mod serve_hostile;
+mod serve_loop_policy;
 mod serve_operations;
 mod serve_together;
 mod served;

@@ -13,7 +13,7 @@ pub fn stop_reason(reason: FinishReason) -> &'static str {
         FinishReason::Stop => "end_turn",
         FinishReason::StopSequence => "stop_sequence",
         // A generation that was cut off is as incomplete as one that was too long.
-        FinishReason::Length | FinishReason::Cancelled => "max_tokens",
+        FinishReason::Length | FinishReason::Cancelled | FinishReason::Repetition => "max_tokens",
         FinishReason::ToolCalls => "tool_use",
     }
 }

@@ -186,6 +186,7 @@ fn take_choice(
             ("stop", true) => FinishReason::StopSequence,
             ("stop", false) => FinishReason::Stop,
             ("length", _) => FinishReason::Length,
+            ("repetition", _) => FinishReason::Repetition,
             ("tool_calls" | "function_call", _) => FinishReason::ToolCalls,
             _ => return Err(ReplyError::Finish(reason)),
         });

@@ -12,6 +12,8 @@ pub fn finish_reason(reason: FinishReason) -> &'static str {
         // A generation that was cut off is as incomplete as one that was too long.
         FinishReason::Length | FinishReason::Cancelled => "length",
         FinishReason::ToolCalls => "tool_calls",
+        // The name that vLLM gives a generation ended by its `repetition_detection`.
+        FinishReason::Repetition => "repetition",
         FinishReason::Stop | FinishReason::StopSequence => "stop",
     }
 }

@@ -1,0 +1,88 @@
+//! What a server does with an answer that loops: it watches, or it stops the answer.
+//!
+//! The scripted model repeats five tokens for ever without a penalty, and ends by itself with one.
+
+use rstest::rstest;
+use serde_json::json;
+
+use crate::served::{Path, Server, scripted};
+use crate::support::Sandbox;
+
+/// As many tokens as are asked for.
+const ASKED: usize = 600;
+
+/// The token ids and the reason of an answer that loops.
+fn looping(server: &Server, path: Path, stream: bool) -> (Vec<u64>, String, String) {
+    let over = json!({"repetition_penalty": 1.0, "max_tokens": ASKED});
+    let answer = server.post(path.as_str(), &path.body("go", stream, &over));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let (ids, reason) = answer.tokens();
+    (ids, reason, answer.body)
+}
+
+#[rstest]
+fn stop_ends_a_loop_and_says_so(
+    #[values(Path::Chat, Path::Completions, Path::Messages)] path: Path,
+    #[values(false, true)] stream: bool,
+) {
+    let watching = Server::scripted("period-five", &[]);
+    let stopping = Server::scripted("period-five", &["--on-loop", "stop"]);
+    let (whole, reason, _) = looping(&watching, path, stream);
+    assert_eq!((whole.len(), reason.as_str()), (ASKED, "length"));
+    let (cut, reason, body) = looping(&stopping, path, stream);
+    assert_eq!(reason, "repetition");
+    assert!(cut.len() < ASKED / 4, "{} tokens", cut.len());
+    assert_eq!(cut, whole[..cut.len()], "up to there it is the same answer");
+    let (told, counted) = match path {
+        Path::Messages => (r#""stop_reason":"max_tokens""#, "output_tokens"),
+        Path::Chat | Path::Completions if stream => {
+            (r#""finish_reason":"repetition""#, "output_tokens")
+        }
+        Path::Chat | Path::Completions => (r#""finish_reason":"repetition""#, "completion_tokens"),
+    };
+    assert!(body.contains(told), "{body}");
+    let usage = format!("\"{counted}\":{}", cut.len());
+    assert!(body.contains(&usage), "{usage} in {body}");
+    stopping.wait_until("the end is counted", |server| {
+        server.metric("loopwatch_answers_total{reason=\"repetition\"}") > 0.0
+    });
+    // The engine is free: what it was told to leave, it left.
+    assert!(stopping.metric("loopwatch_answers_running") < 0.5);
+}
+
+#[rstest]
+fn a_healthy_answer_is_the_same_under_both(
+    #[values(Path::Chat, Path::Completions, Path::Messages)] path: Path,
+    #[values(false, true)] stream: bool,
+) {
+    let ask = |policy| {
+        let server = Server::scripted("period-five", &["--on-loop", policy]);
+        let over = json!({"repetition_penalty": 1.05});
+        let answer = server.post(path.as_str(), &path.body("go", stream, &over));
+        answer.tokens()
+    };
+    let (ids, reason) = ask("stop");
+    assert_eq!((ids.len(), reason.as_str()), (6, "stop"));
+    assert_eq!((ids, reason), ask("observe"));
+}
+
+#[rstest]
+#[case::file(&[], None, "repetition")]
+#[case::environment_over_file(&[], Some("observe"), "length")]
+#[case::flag_over_environment(&["--on-loop", "stop"], Some("observe"), "repetition")]
+fn the_nearest_policy_wins(
+    #[case] flags: &[&str],
+    #[case] variable: Option<&str>,
+    #[case] expected: &str,
+) {
+    let sandbox = Sandbox::new();
+    sandbox.write("serve.yaml", "version: 1\non_loop: stop\n");
+    let arguments = [&["--config", "serve.yaml"], flags].concat();
+    let variables: Vec<_> = variable
+        .map(|policy| ("LOOPWATCH_ON_LOOP", policy))
+        .into_iter()
+        .collect();
+    let server = Server::start(sandbox, &scripted("period-five"), &arguments, &variables);
+    let (_, reason, _) = looping(&server, Path::Chat, false);
+    assert_eq!(reason, expected);
+}
