@@ -86,7 +86,8 @@ enum LogForm {
 
 const EXAMPLES: &str = "\
 Sampling flags set what holds where a request says nothing. LOOPWATCH_API_KEY, if set, is the key
-that requests must show; LOOPWATCH_ON_LOOP is --on-loop; LOOPWATCH_LOG filters the logs, as in LOOPWATCH_LOG=debug.
+that requests must show; LOOPWATCH_ON_LOOP is --on-loop; LOOPWATCH_LOG filters the logs, as in
+LOOPWATCH_LOG=debug.
 
 Examples:
   loopwatch serve

@@ -33,8 +33,8 @@ impl SoFar {
     }
 
     /// The finish of an answer that ends here. What the generation still held back, such as an
-    /// incomplete character, the beginning of a stop string or of a tool call, is lost with it. How many tokens of the prompt
-    /// were cached only a whole generation tells: none are counted.
+    /// incomplete character, the beginning of a stop string or of a tool call, is lost with it. How
+    /// many tokens of the prompt were cached only a whole generation tells: none are counted.
     pub(super) fn cut(self) -> EventKind {
         EventKind::Finished {
             reason: FinishReason::Repetition,
