@@ -88,6 +88,22 @@ impl LoopDetector {
         self.push_at(token, Place::default())
     }
 
+    /// Notes that a word was finished by the tokens read.
+    pub(super) fn note_word(&mut self) {
+        self.history.note_word();
+    }
+
+    /// Notes that a digit was finished by the tokens read.
+    pub(super) fn note_digit(&mut self) {
+        self.history.note_digit();
+    }
+
+    /// Whether a word was finished after token `token` was read; the token modulo 2³².
+    pub(super) fn has_word_since(&self, token: u32) -> bool {
+        let since = (self.history.len() as u32).wrapping_sub(token) as usize;
+        self.history.has_word_since(self.history.len() - since)
+    }
+
     /// Reads one token that stands at `place`.
     pub(super) fn push_at(&mut self, token: u32, place: Place) -> Option<Change> {
         let slot = self.history.len() % MAX_STRIDE;

@@ -10,15 +10,12 @@ const MODULUS: u64 = (1 << 61) - 1;
 /// The first fractional bits of π: a number nobody chose for its effect here.
 const BASE: u64 = 0x243F_6A88_85A3_08D3 & MODULUS;
 
-/// Where something stands: the token it belongs to, its first byte, and how many words and digits
-/// came before. The first two modulo 2³² and the others modulo 2¹⁶, which is enough to tell places
-/// apart that are less than that from each other.
+/// Where something stands: the token it belongs to, and its first byte. Both modulo 2³², which
+/// is enough to tell places apart that are less than that from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) token: u32,
     pub(super) byte: u32,
-    pub(super) words: u16,
-    pub(super) digits: u16,
 }
 
 /// A ring of the latest tokens, and one of the prefix hashes that end at them.
@@ -28,6 +25,9 @@ pub(super) struct History {
     /// `prefixes[n]` is the hash of the first `n` tokens, for the latest `n`.
     prefixes: Vec<u64>,
     len: usize,
+    /// How many tokens were read when the latest word was finished, and the latest digit.
+    word: usize,
+    digit: usize,
 }
 
 /// A token, and where it stands in the stream it was made from.
@@ -45,7 +45,29 @@ impl History {
             tokens: vec![Entry::default(); kept.max(2 * reach).next_power_of_two()],
             prefixes: vec![0; (reach + 1).next_power_of_two()],
             len: 0,
+            word: 0,
+            digit: 0,
         }
+    }
+
+    /// Notes that a word was finished by what was read.
+    pub(super) fn note_word(&mut self) {
+        self.word = self.len;
+    }
+
+    /// Notes that a digit was finished by what was read.
+    pub(super) fn note_digit(&mut self) {
+        self.digit = self.len;
+    }
+
+    /// Whether a word was finished after token `token` was read.
+    pub(super) fn has_word_since(&self, token: usize) -> bool {
+        self.word > token
+    }
+
+    /// Whether a digit was finished after token `token` was read.
+    pub(super) fn has_digit_since(&self, token: usize) -> bool {
+        self.digit > token
     }
 
     /// How many tokens were read since the start; not how many are kept.

@@ -125,10 +125,8 @@ impl Run {
 
     /// Whether a copy has digits beside other signs and no words, or is a row of the same few tokens.
     fn is_bare(&self, copy: &[u32], history: &History) -> bool {
-        let (newest, before) = (history.place_back(0), history.place_back(self.period));
-        let words = newest.words.wrapping_sub(before.words);
-        let digits = newest.digits.wrapping_sub(before.digits);
-        if self.period > 1 && words == 0 && digits > 0 {
+        let before = history.len() - 1 - self.period;
+        if self.period > 1 && !history.has_word_since(before) && history.has_digit_since(before) {
             return true;
         }
         if !ROW.contains(&self.period) {

@@ -13,7 +13,7 @@ use super::context::Context;
 pub const DEFAULT_MAX_PERIOD: usize = 4096;
 
 /// The longest period that can be asked for, in tokens; it bounds the memory of a detector
-/// (6.1 MiB at this setting, see [`LoopDetector::memory_bytes`](super::LoopDetector::memory_bytes)).
+/// (5.5 MiB at this setting, see [`LoopDetector::memory_bytes`](super::LoopDetector::memory_bytes)).
 pub const MAX_PERIOD_LIMIT: usize = 65_536;
 
 /// The length at which a repetition in a table or in data is a loop even though such things repeat

@@ -41,9 +41,6 @@ pub struct Watch {
     has_ids: bool,
     /// Some text was read, so that there is a context.
     has_text: bool,
-    /// Words and digits in the pieces read, modulo 2¹⁶.
-    words: u16,
-    digits: u16,
     /// The last piece was a digit.
     in_number: bool,
     /// The period of what repeats in the folded text but is not long enough for its context yet.
@@ -70,8 +67,6 @@ impl Watch {
             bytes: 0,
             has_ids: false,
             has_text: false,
-            words: 0,
-            digits: 0,
             in_number: false,
             awaited: None,
             low: 0,
@@ -171,8 +166,6 @@ impl Watch {
         Place {
             token: self.exact.tokens() as u32,
             byte: byte as u32,
-            words: self.words,
-            digits: self.digits,
         }
     }
 
@@ -200,10 +193,10 @@ impl Watch {
         } else {
             changes.add(self.exact.push_at(piece.id, place));
         }
-        self.weigh(piece);
         self.take_folded(piece, place, changes);
         self.take_segments(piece, place, changes);
         self.take_novelty(piece.id, place, changes);
+        self.weigh(piece);
     }
 
     /// Reads a piece into the folded text. A repetition there is news once it is long enough for what
@@ -232,7 +225,9 @@ impl Watch {
         let context = self.context.current();
         let enough = match context {
             Context::Prose => 0,
-            Context::Code if start.words != place.words => self.settings.counters_in_code(period),
+            Context::Code if self.exact.has_word_since(start.token) => {
+                self.settings.counters_in_code(period)
+            }
             _ => BARE_SPAN,
         };
         if span < enough {
@@ -286,14 +281,18 @@ impl Watch {
         }
     }
 
-    /// Counts the words and digits that tell rows of constants from what says something. Letters
+    /// Notes the words and digits that tell rows of constants from what says something. Letters
     /// behind a digit belong to the number, as in 0xff.
     fn weigh(&mut self, piece: &Piece) {
         let is_digit = matches!(piece.kind, PieceKind::Digit(_));
         let was_digit = std::mem::replace(&mut self.in_number, is_digit);
         let is_word = piece.kind == PieceKind::Letters && piece.bytes > 1 && !was_digit;
-        self.digits = self.digits.wrapping_add(u16::from(is_digit));
-        self.words = self.words.wrapping_add(u16::from(is_word));
+        if is_digit {
+            self.exact.note_digit();
+        }
+        if is_word {
+            self.exact.note_word();
+        }
     }
 
     fn begin(&mut self, sighting: Sighting, changes: &mut Changes) {

@@ -147,8 +147,11 @@ impl Evaluate {
     fn command(&self, folder: &Path) -> String {
         let mut command = format!("loopwatch detect --evaluate {}", folder.display());
         for folder in &self.negatives {
-            // Where packages are kept differs from machine to machine.
-            command += &format!(" --negatives …/{}", last_of(folder));
+            // Beyond this folder, where packages are kept differs from machine to machine.
+            command += &match folder.is_relative() {
+                true => format!(" --negatives {}", folder.display()),
+                false => format!(" --negatives …/{}", last_of(folder)),
+            };
         }
         if self.generations > 0 {
             command += &format!(" --generations {}", self.generations);
