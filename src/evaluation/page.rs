@@ -25,7 +25,8 @@ pub struct Provenance {
     pub state_bytes: usize,
 }
 
-/// The page. `generated` are the generations of both halves; `tallies` are all contenders at all settings, the default setting of each first.
+/// The page. `generated` are the generations of both halves; `tallies` are all contenders at all
+/// settings, the default setting of each first.
 #[must_use]
 pub fn page(
     provenance: &Provenance,

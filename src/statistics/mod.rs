@@ -1,12 +1,14 @@
-//! Statistics of loop rates and of times: intervals, tests and plans, each with the source of its formula.
+//! Statistics of loop rates and of times: intervals, tests and plans, each with the source of its
+//! formula.
 //!
 //! [`share`] and [`cluster`] put an interval around a rate, [`survival`] around the time until
 //! something happens; [`trend()`] asks whether a rate falls along a scale, [`paired`] compares two
-//! settings that had the same prompts, [`signed_rank`] two sides of measurements in pairs, [`holm()`]
-//! pays for asking several times, and [`noninferiority`] asks whether something got worse.
-//! [`planning`] says beforehand how many runs an answer takes. Distributions come from `statrs`. How
-//! well all of this keeps its promises on samples as small as ours is measured by `cargo bench
-//! --bench statistics` and `--bench latency`; `docs/statistics.md` has the figures.
+//! settings that had the same prompts, [`signed_rank`] two sides of measurements in pairs,
+//! [`holm()`] pays for asking several times, and [`noninferiority`] asks whether something got
+//! worse. [`planning`] says beforehand how many runs an answer takes. Distributions come from
+//! `statrs`. How well all of this keeps its promises on samples as small as ours is measured by
+//! `cargo bench --bench statistics` and `cargo bench --bench latency`; `docs/statistics.md` has the
+//! figures.
 //!
 //! This module knows counts and numbers. It does not know what was counted, and prints nothing.
 

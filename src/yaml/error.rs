@@ -7,7 +7,8 @@ use serde_saphyr::Location;
 use thiserror::Error;
 
 /// An error in a file that a person wrote. Its text begins with `file:line:column`, for editors; its
-/// diagnostic shows the line. A file that cannot be read has no lines, and only its name stands there.
+/// diagnostic shows the line. A file that cannot be read has no lines, and only its name stands
+/// there.
 #[derive(Debug, Error)]
 #[error("{}: {message}", self.place())]
 pub struct YamlError {

@@ -12,6 +12,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::words::percent;
+
 /// Plotters has whole pixels only, so everything is drawn larger and scaled down.
 pub(super) const SCALE: u32 = 4;
 const FONT: u32 = 13;
@@ -71,6 +73,19 @@ pub(super) struct Scale<'a> {
     pub(super) label: &'a dyn Fn(&f64) -> String,
     /// Whether each label has a line across.
     pub(super) lines: bool,
+}
+
+impl Scale<'static> {
+    /// The share of runs that loop, up to `top`.
+    pub(super) fn loops(top: f64) -> Self {
+        Self {
+            name: "runs that loop",
+            range: 0.0..top,
+            labels: 6,
+            label: &|rate| percent(*rate),
+            lines: true,
+        }
+    }
 }
 
 /// An empty chart, with room for names on its right.

@@ -77,13 +77,7 @@ fn rates(panel: &Panel<'_>, lines: &[Line], target: f64) -> Drawn {
             label: &level,
             lines: false,
         },
-        Scale {
-            name: "runs that loop",
-            range: 0.0..top,
-            labels: 6,
-            label: &|rate| percent(*rate),
-            lines: true,
-        },
+        Scale::loops(top),
     )?;
     let dashes = DashedLineSeries::new(
         [(low - margin, target), (high + margin, target)],

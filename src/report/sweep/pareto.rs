@@ -95,13 +95,7 @@ fn scatter(panel: &Panel<'_>, dots: &[Dot], windows: &[usize]) -> Drawn {
             label: &|share| percent(share.max(0.0)),
             lines: true,
         },
-        Scale {
-            name: "runs that loop",
-            range: 0.0..top,
-            labels: 6,
-            label: &|rate| percent(*rate),
-            lines: true,
-        },
+        Scale::loops(top),
     )?;
     for dot in dots {
         let (x, y) = (dot.flips.0, dot.loops.0);

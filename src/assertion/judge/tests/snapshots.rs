@@ -11,6 +11,23 @@ fn compared(reference: &[&str], model: &str, actual: &Conversation) -> Compariso
     compare(&reference, &info(model), actual)
 }
 
+/// Judges by tokens and by text: which of the two holds, and what both say.
+fn holds(
+    comparison: &Comparison,
+    actual: &Conversation,
+    (tokens, text): (bool, bool),
+    message: &str,
+) {
+    for (matching, holds) in [("tokens", tokens), ("text", text)] {
+        let check = judged(
+            json!({"type": "snapshot", "match": matching}),
+            actual,
+            Some(comparison),
+        );
+        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
+    }
+}
+
 #[rstest]
 #[case(&["abc"], &["abc"], "m", (true, true), "the output equals its snapshot")]
 #[case(&["x", "abcd"], &["x", "ab~d"], "m", (false, false), "first different token is 2 of generation 2: expected 99, got 126 (margin 0.0100, a near tie: rounding may have decided); text differs from byte 2 of generation 2: expected \"abcd\", got \"ab~d\"")]
@@ -25,14 +42,7 @@ fn snapshots(
 ) {
     let actual = said(actual);
     let comparison = compared(reference, model, &actual);
-    for (matching, holds) in [("tokens", tokens_hold), ("text", text_holds)] {
-        let check = judged(
-            json!({"type": "snapshot", "match": matching}),
-            &actual,
-            Some(&comparison),
-        );
-        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
-    }
+    holds(&comparison, &actual, (tokens_hold, text_holds), message);
 }
 
 #[rstest]
@@ -51,14 +61,7 @@ fn text_snapshots_ignore_tokens_and_token_snapshots_include_text(
         transcript.text = "aBc".to_owned();
     }
     let comparison = compared(&["abc"], "m", &actual);
-    for (matching, holds) in [("tokens", tokens_hold), ("text", text_holds)] {
-        let check = judged(
-            json!({"type": "snapshot", "match": matching}),
-            &actual,
-            Some(&comparison),
-        );
-        assert_eq!((check.message.as_str(), !check.failed()), (message, holds));
-    }
+    holds(&comparison, &actual, (tokens_hold, text_holds), message);
 }
 
 #[rstest]
