@@ -134,6 +134,11 @@ fn every_verdict_has_its_words() {
         limits.contains("with a chance of 60 %; that is little"),
         "{limits}"
     );
+    // Window 20 and window 64; no penalty is neither.
+    assert!(
+        limits.contains("2.5 % for each of 2 windows tried, 5.0 % in all"),
+        "{limits}"
+    );
 }
 
 #[test]

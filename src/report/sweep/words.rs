@@ -280,7 +280,8 @@ fn evidence(analysis: &Analysis) -> Vec<String> {
 /// be wrong; `docs/statistics.md` has how often it is.
 fn confidence(analysis: &Analysis) -> String {
     let treatments = analysis.settings.iter().filter_map(|s| s.treatment);
-    let windows: BTreeSet<Option<usize>> = treatments.map(|treatment| treatment.window).collect();
+    // Without a penalty there is no window, and where windows differ nothing else has none.
+    let windows: BTreeSet<usize> = treatments.filter_map(|t| t.window).collect();
     let one =
         "The loop rate of the chosen setting is above the target with a chance of at most 2.5 %";
     match windows.len() {
