@@ -15,7 +15,7 @@ use super::{
     Watched,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
-use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
+use crate::loops::{FRAGMENT_CHARS, LoopState, escape_fragment};
 use crate::metrics::Timings;
 use crate::snapshot::Comparison;
 
@@ -29,8 +29,6 @@ const DIFF_CHARS: usize = 1_000;
 pub struct Evidence<'a> {
     /// What was said.
     pub conversation: &'a Conversation,
-    /// How much repetition is a loop.
-    pub thresholds: &'a Thresholds,
     /// The conversation beside its snapshot, if it was compared.
     pub snapshot: Option<&'a Comparison>,
 }
@@ -53,14 +51,14 @@ pub fn judge(evidence: &Evidence<'_>, assertions: &[Assertion]) -> Judgement {
     Judgement { checks, loops }
 }
 
-/// Runs the detector over every generation. The end-of-sequence token is left in: it comes once,
+/// Runs the detectors over every generation. The end-of-sequence token is left in: it comes once,
 /// and nothing repeats after it.
 fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
     let transcripts = transcripts(evidence.conversation).enumerate();
     transcripts
         .filter_map(|(exchange, transcript)| {
             let watched = Watched::of(transcript);
-            let verdict = detect(&watched.ids, evidence.thresholds)?;
+            let verdict = watched.verdict()?;
             let end = verdict.onset.saturating_add(verdict.period);
             let text = watched.text(verdict.onset..end);
             Some(LoopEvidence {

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::generation::{Channel, Transcript};
-use crate::loops::text_units;
+use crate::generation::{Channel, FinishReason, Transcript};
+use crate::loops::{Ending, LoopVerdict, Settings, Watch, text_units};
 
 /// A generation as a sequence of ids.
 #[derive(Debug, Clone)]
@@ -17,6 +17,9 @@ pub struct Watched<'a> {
     /// Bytes of `text` up to the end of each.
     ends: Cow<'a, [usize]>,
     text: Cow<'a, str>,
+    /// The ids are a model's tokens.
+    has_tokens: bool,
+    ending: Ending,
 }
 
 impl<'a> Watched<'a> {
@@ -24,11 +27,17 @@ impl<'a> Watched<'a> {
     /// hold for both; reasoning that comes apart from the answer is watched before it.
     #[must_use]
     pub fn of(transcript: &'a Transcript) -> Self {
+        let ending = match transcript.finish_reason {
+            FinishReason::Length => Ending::CutOff,
+            _ => Ending::Itself,
+        };
         if transcript.pieces.is_empty() {
             return Self {
                 ids: transcript.token_ids(),
                 ends: Cow::Borrowed(&transcript.text_ends),
                 text: Cow::Borrowed(&transcript.text),
+                has_tokens: true,
+                ending,
             };
         }
         let mut text = String::new();
@@ -42,7 +51,26 @@ impl<'a> Watched<'a> {
             ids: units.iter().map(|unit| unit.id).collect(),
             ends: units.iter().map(|unit| unit.bytes.end).collect(),
             text: Cow::Owned(text),
+            has_tokens: false,
+            ending,
         }
+    }
+
+    /// The loop in it, if there is one, by all detectors of [`Watch`].
+    #[must_use]
+    pub fn verdict(&self) -> Option<LoopVerdict> {
+        let mut watch;
+        if self.has_tokens {
+            watch = Watch::new(Settings::default());
+            for (at, id) in self.ids.iter().enumerate() {
+                watch.push_token(*id, self.text(at..at + 1));
+            }
+        } else {
+            watch = Watch::new(Settings::for_text());
+            watch.push_text(&self.text, |_| ());
+        }
+        watch.finish(self.ending);
+        watch.verdict()
     }
 
     /// The text of the ids `range`, empty where they brought none.

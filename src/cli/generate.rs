@@ -13,9 +13,10 @@ use super::chat;
 use super::exit::{Exit, Explained};
 use super::sampling::{self, SamplingFlags};
 use super::{models, style};
+use crate::assertion::Watched;
 use crate::engine::Engine;
 use crate::generation::{Event, EventKind, GenerateRequest, Message, Prompt, Role, Transcript};
-use crate::loops::{FRAGMENT_CHARS, LoopVerdict, Thresholds, detect, escape_fragment};
+use crate::loops::{FRAGMENT_CHARS, LoopVerdict, escape_fragment};
 use crate::metrics::Timings;
 use crate::protocol::Chat;
 
@@ -112,7 +113,7 @@ impl Generate {
             events.push(event);
         }
         let transcript = Transcript::from_events(events)?;
-        let found = detect(&transcript.token_ids(), &Thresholds::default());
+        let found = Watched::of(&transcript).verdict();
         if self.json {
             let answer = self.answer(transcript, found, loading);
             writeln!(stdout(), "{}", serde_json::to_string(&answer)?)?;

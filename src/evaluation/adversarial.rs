@@ -1,7 +1,7 @@
 //! Words of mathematics as documents: as repetitive as can be without being a loop.
 
 use super::document::{Class, Document, Stratum};
-use crate::loops::{Unit, words};
+use crate::loops::{Ending, Unit, words};
 
 /// Letters per word.
 const LENGTH: usize = 20_000;
@@ -25,6 +25,7 @@ pub(super) fn documents() -> Vec<Document> {
             })
             .collect(),
         has_tokens: true,
+        ending: Ending::Itself,
         text: word
             .iter()
             .filter_map(|letter| char::from_digit(letter + 10, 36))

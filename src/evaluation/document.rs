@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::random::hash;
-use crate::loops::{Unit, text_units};
+use crate::loops::{Ending, Unit, text_units};
 
 /// What a document mostly consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -203,6 +203,8 @@ pub struct Document {
     pub pieces: Vec<Unit>,
     /// Whether the pieces are tokens of a model, with its ids.
     pub has_tokens: bool,
+    /// How it ended.
+    pub ending: Ending,
     /// The loop in it.
     pub label: Option<Label>,
 }
@@ -214,6 +216,7 @@ impl Document {
         Self {
             pieces: text_units(&text),
             has_tokens: false,
+            ending: Ending::Itself,
             name,
             source,
             stratum,

@@ -33,15 +33,35 @@ pub use plot::{curves, delays};
 pub use rules::{Alarm, Contender, SCALE, contenders};
 pub use score::{Tally, evaluate};
 
-use crate::loops::{Change, Settings, Watch};
+use crate::loops::{Change, Ending, Settings, Watch};
+
+/// Documents of prose and code without a loop that would be confirmed loops if an allowance cut
+/// them off at a random piece, and are none if they end there.
+#[must_use]
+pub fn cut_short(documents: &[Document]) -> Share {
+    let mut share = Share::default();
+    let healthy = documents
+        .iter()
+        .filter(|document| document.stratum == Stratum::Healthy)
+        .filter(|document| matches!(document.class, Class::Prose | Class::Code));
+    for document in healthy {
+        let mut random = random::Random::named(SEED, &document.name);
+        let end = document.pieces[random.between(0, document.pieces.len().max(1) - 1)]
+            .bytes
+            .end;
+        let confirmed = |ending| {
+            let verdict = watch_text(&document.text[..end], ending, |_| ()).verdict();
+            verdict.is_some_and(|verdict| verdict.state.is_confirmed())
+        };
+        share.count(confirmed(Ending::CutOff) && !confirmed(Ending::Itself));
+    }
+    share
+}
 
 /// What our own detectors say about a document, and every change on the way.
 fn watch(document: &Document, mut told: impl FnMut(Change)) -> Watch {
     if !document.has_tokens {
-        let mut watch = Watch::new(Settings::for_text());
-        watch.push_text(&document.text, &mut told);
-        watch.finish().into_iter().for_each(told);
-        return watch;
+        return watch_text(&document.text, document.ending, told);
     }
     let mut watch = Watch::new(Settings::default());
     for piece in &document.pieces {
@@ -51,6 +71,13 @@ fn watch(document: &Document, mut told: impl FnMut(Change)) -> Watch {
             .into_iter()
             .for_each(&mut told);
     }
-    watch.finish().into_iter().for_each(told);
+    watch.finish(document.ending).into_iter().for_each(told);
+    watch
+}
+
+fn watch_text(text: &str, ending: Ending, mut told: impl FnMut(Change)) -> Watch {
+    let mut watch = Watch::new(Settings::for_text());
+    watch.push_text(text, &mut told);
+    watch.finish(ending).into_iter().for_each(told);
     watch
 }

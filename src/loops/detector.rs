@@ -165,6 +165,24 @@ impl LoopDetector {
         }
     }
 
+    /// Says that the generation was cut off after the newest token, and whether that changed
+    /// anything: what is suspected and still repeats is confirmed then. Nothing may be pushed
+    /// afterwards.
+    pub fn cut_off(&mut self) -> Option<Change> {
+        let at = self.history.len().checked_sub(1)?;
+        let mut told = None;
+        for index in bits(self.following) {
+            let run = self.levels[index].run.as_mut();
+            if let Some(run) = run.filter(|run| run.state().is_some())
+                && run.cut_off(at)
+            {
+                let run = run.clone();
+                self.tell(LoopState::Confirmed, &run, &mut told);
+            }
+        }
+        told
+    }
+
     fn tell(&mut self, state: LoopState, run: &Run, told: &mut Option<Change>) {
         let at = self.history.len() - 1;
         let change = Change {

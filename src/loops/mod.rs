@@ -67,4 +67,4 @@ pub use thresholds::{
 pub use tools::{LONGEST_CYCLE, ToolWatch};
 pub use units::{Unit, text_units};
 pub use verdict::{Change, FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
-pub use watch::Watch;
+pub use watch::{Ending, Watch};

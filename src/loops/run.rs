@@ -25,10 +25,17 @@ pub(super) struct Run {
     confirmed_span: usize,
     /// The length at which something changes next.
     next_span: usize,
-    /// What is asked instead if the block is bare, until that is known.
-    bare_spans: Option<(usize, usize)>,
+    /// What is asked instead if the block says little, until that is known.
+    others: Option<Others>,
     context: Option<Context>,
     alarm: Option<Box<Alarm>>,
+}
+
+/// What is asked of a block that says little, in tokens until suspected and until confirmed.
+#[derive(Clone, Copy, Debug)]
+struct Others {
+    bare: (usize, usize),
+    signs: (usize, usize),
 }
 
 /// What is kept about a run that was suspected.
@@ -38,6 +45,15 @@ struct Alarm {
     confirmed_at: Option<usize>,
     ended_at: Option<usize>,
     fragment_tokens: Vec<u32>,
+}
+
+impl Others {
+    fn of(period: usize, context: Context, thresholds: &Thresholds) -> Option<Self> {
+        Some(Self {
+            bare: thresholds.spans_of_bare(period, context)?,
+            signs: thresholds.spans_of_signs(period, context)?,
+        })
+    }
 }
 
 impl Run {
@@ -63,7 +79,7 @@ impl Run {
             suspected_span,
             confirmed_span,
             next_span: suspected_span,
-            bare_spans: context.and_then(|context| thresholds.spans_of_bare(period, context)),
+            others: context.and_then(|context| Others::of(period, context, thresholds)),
             context,
             alarm: None,
         }
@@ -79,7 +95,7 @@ impl Run {
             suspected_span: usize::MAX,
             confirmed_span: usize::MAX,
             next_span: usize::MAX,
-            bare_spans: None,
+            others: None,
             context: None,
             alarm: None,
         }
@@ -94,8 +110,8 @@ impl Run {
         let mut crossed = None;
         if self.alarm.is_none() {
             let fragment_tokens = self.first_copy(history);
-            if let Some(spans) = self.bare_spans.take()
-                && self.is_bare(&fragment_tokens, history)
+            if let Some(others) = self.others.take()
+                && let Some(spans) = self.asked_instead(others, &fragment_tokens, history)
             {
                 (self.suspected_span, self.confirmed_span) = spans;
                 self.next_span = self.suspected_span;
@@ -123,12 +139,23 @@ impl Run {
         crossed
     }
 
-    /// Whether a copy has digits beside other signs and no words, or is a row of the same few tokens.
-    fn is_bare(&self, copy: &[u32], history: &History) -> bool {
+    /// What is asked of the run for what a copy of it lacks; `None` if it has words.
+    fn asked_instead(
+        &self,
+        others: Others,
+        copy: &[u32],
+        history: &History,
+    ) -> Option<(usize, usize)> {
         let before = history.len() - 1 - self.period;
-        if self.period > 1 && !history.has_word_since(before) && history.has_digit_since(before) {
-            return true;
+        let has_word = history.has_word_since(before);
+        if !has_word && history.has_digit_since(before) || self.is_row(copy) {
+            return Some(others.bare);
         }
+        (!has_word).then_some(others.signs)
+    }
+
+    /// Whether a copy is a row of the same few tokens.
+    fn is_row(&self, copy: &[u32]) -> bool {
         if !ROW.contains(&self.period) {
             return false;
         }
@@ -136,6 +163,20 @@ impl Run {
         different.sort_unstable();
         different.dedup();
         different.len() * SAME <= copy.len()
+    }
+
+    /// Confirms a suspected run that went on to token `at`, at which the generation was cut off. Says
+    /// whether that is news.
+    pub(super) fn cut_off(&mut self, at: usize) -> bool {
+        let Some(alarm) = &mut self.alarm else {
+            return false;
+        };
+        if alarm.confirmed_at.is_some() {
+            return false;
+        }
+        alarm.confirmed_at = Some(at);
+        self.confirmed_span = self.span;
+        true
     }
 
     /// The run closed by token `at`, if it was ever suspected.

@@ -144,9 +144,10 @@ impl Thresholds {
     ///
     /// Tables and data repeat by nature. There a repetition is suspected when elsewhere it would be
     /// confirmed, and confirmed at four times that length or at [`PATIENT_SPAN`] tokens, whichever
-    /// comes first. Programs repeat lines and blocks more often than prose does, the shorter the more
-    /// often: they too are suspected when prose would be confirmed, and twice, one and a half or one
-    /// and a quarter times as much is asked for certainty.
+    /// comes first. Programs repeat statements and blocks more often than prose repeats sentences:
+    /// they too are suspected when prose would be confirmed, and to be certain takes twice as much
+    /// for the period of a short line, two and a half times for that of a few lines, and one and a
+    /// quarter for longer ones. A few tokens over and over are as rare in programs as in prose.
     #[must_use]
     pub fn spans_in(&self, period: usize, context: Option<Context>) -> Option<(usize, usize)> {
         let (suspected, confirmed) = (self.suspected_span(period)?, self.confirmed_span(period)?);
@@ -154,13 +155,25 @@ impl Thresholds {
             None | Some(Context::Prose) => (suspected, confirmed),
             Some(Context::Code) => {
                 let more = match period {
-                    ..25 => confirmed,
-                    25..97 => confirmed / 2,
+                    ..13 => 0,
+                    13..25 => confirmed,
+                    25..97 => confirmed * 3 / 2,
                     _ => confirmed / 4,
                 };
                 (confirmed, confirmed + more)
             }
             Some(Context::Table | Context::Data) => (confirmed, patient(confirmed)),
+        })
+    }
+
+    /// The same for a block without a word or a digit: quotes, brackets, commas. In a program it
+    /// takes at least twice as much to be certain as to suspect.
+    #[must_use]
+    pub fn spans_of_signs(&self, period: usize, context: Context) -> Option<(usize, usize)> {
+        let (suspected, confirmed) = self.spans_in(period, Some(context))?;
+        Some(match context {
+            Context::Code => (suspected, confirmed.max(suspected * 2)),
+            Context::Prose | Context::Table | Context::Data => (suspected, confirmed),
         })
     }
 

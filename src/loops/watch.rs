@@ -23,6 +23,15 @@ use super::sighting::{Sighting, Sightings};
 use super::thresholds::{BARE_SPAN, PATIENT_SPAN};
 use super::verdict::{Change, LoopKind, LoopState, LoopVerdict};
 
+/// How a generation came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It ended by itself, or how is not known.
+    Itself,
+    /// The allowance of tokens was used up.
+    CutOff,
+}
+
 /// Watches one channel: the reasoning, the answer, or the arguments of tools. Two channels are two
 /// watches, so that a code fence in a thought says nothing about the answer.
 #[derive(Clone, Debug)]
@@ -115,10 +124,17 @@ impl Watch {
 
     /// Reads the piece that waits for the character after it, because there is none. Nothing may
     /// be pushed afterwards.
-    pub fn finish(&mut self) -> Option<Change> {
+    ///
+    /// Where the allowance cut the generation off ([`Ending::CutOff`]), an exact loop that is
+    /// suspected and went on to the last token is confirmed: nobody saw it end, and most texts that
+    /// repeat on purpose are not cut in the middle of that.
+    pub fn finish(&mut self, ending: Ending) -> Option<Change> {
         let mut changes = Changes(None);
         if let Some(piece) = self.reader.finish() {
             self.take(&piece, &mut changes);
+        }
+        if ending == Ending::CutOff {
+            changes.add(self.exact.cut_off());
         }
         changes.0
     }

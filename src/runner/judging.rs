@@ -3,7 +3,6 @@
 use super::reference::RecordedComparisons;
 use crate::assertion::{Assertion, Evidence, Judgement, SpecError, judge};
 use crate::generation::Conversation;
-use crate::loops::Thresholds;
 use crate::record::{CaseRecord, CaseVerdict, ControlRecord, RunRecord};
 use crate::snapshot::Comparison;
 
@@ -15,7 +14,6 @@ pub(super) fn judge_run(
 ) -> Judgement {
     let evidence = Evidence {
         conversation,
-        thresholds: &Thresholds::default(),
         snapshot,
     };
     judge(&evidence, assertions)

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use super::admission::App;
 use super::refusal::Refusal;
 use crate::generation::{DEFAULT_CONTEXT_SIZE, Event, EventKind, FinishReason, Usage};
-use crate::loops::{Change, LoopDetector, LoopState, LoopVerdict, Thresholds};
+use crate::loops::{Change, Ending, LoopState, LoopVerdict, Settings, Watch};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnswerLabels {
@@ -36,6 +36,7 @@ struct ReasonLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoopLabels {
     state: &'static str,
+    kind: &'static str,
     period: &'static str,
 }
 
@@ -109,7 +110,7 @@ impl Metrics {
         );
         registry.register(
             "loops",
-            "Loops by state and period: one, short (within the default window), long (beyond it)",
+            "Loops by state, kind and period: one, short (within the default window), long (beyond it)",
             shared.loops.clone(),
         );
         registry.register("input_tokens", "Tokens of prompts", shared.input.clone());
@@ -161,7 +162,7 @@ impl Metrics {
             shared: Arc::clone(&self.shared),
             phase: Phase::Waiting,
             last: None,
-            detector: LoopDetector::new(Thresholds::default()),
+            watch: Watch::new(Settings::default()),
             confirmed: false,
         }
     }
@@ -180,7 +181,7 @@ pub(super) struct Observer {
     phase: Phase,
     /// When the last token was made.
     last: Option<Duration>,
-    detector: LoopDetector,
+    watch: Watch,
     confirmed: bool,
 }
 
@@ -192,7 +193,7 @@ impl Observer {
                 self.phase = Phase::Running;
                 self.shared.running.inc();
             }
-            EventKind::Delta { token, .. } => {
+            EventKind::Delta { token, text } => {
                 let seconds = event.at.as_secs_f64();
                 match self.last.replace(event.at) {
                     None => self.shared.ttft.observe(seconds),
@@ -202,8 +203,7 @@ impl Observer {
                     }
                 }
                 self.shared.output.inc();
-                if let Some(change) = self.detector.push(token.id) {
-                    self.confirmed |= change.state == LoopState::Confirmed;
+                if let Some(change) = self.watch.push_token(token.id, text) {
                     self.tell(change);
                 }
             }
@@ -213,6 +213,13 @@ impl Observer {
             | EventKind::Retried(_) => {}
             EventKind::Finished { reason, usage, .. } => {
                 self.shared.duration.observe(event.at.as_secs_f64());
+                let ending = match reason {
+                    FinishReason::Length => Ending::CutOff,
+                    _ => Ending::Itself,
+                };
+                if let Some(change) = self.watch.finish(ending) {
+                    self.tell(change);
+                }
                 self.end(*reason, *usage);
             }
         }
@@ -220,7 +227,7 @@ impl Observer {
 
     /// The loop of the answer so far.
     pub(super) fn verdict(&self) -> Option<LoopVerdict> {
-        self.detector.verdict()
+        self.watch.verdict()
     }
 
     /// Whether a loop was ever confirmed.
@@ -228,7 +235,8 @@ impl Observer {
         self.confirmed
     }
 
-    fn tell(&self, change: Change) {
+    fn tell(&mut self, change: Change) {
+        self.confirmed |= change.state == LoopState::Confirmed;
         let state = match change.state {
             state @ (LoopState::Suspected | LoopState::Confirmed) => state.name(),
             LoopState::Ended | LoopState::Recovered | LoopState::Relapsed => return,
@@ -247,7 +255,11 @@ impl Observer {
         }
         self.shared
             .loops
-            .get_or_create(&LoopLabels { state, period })
+            .get_or_create(&LoopLabels {
+                state,
+                kind: change.kind.name(),
+                period,
+            })
             .inc();
     }
 

@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::generation::{FinishReason, Transcript};
-use crate::loops::{LoopKind, Settings, Watch};
+use crate::assertion::LoopEvidence;
+use crate::generation::FinishReason;
+use crate::loops::LoopKind;
 use crate::record::CaseRecord;
 use crate::statistics::Observation;
 
@@ -50,18 +51,17 @@ impl Outcome {
         }
         let exchanges = &case.run.conversation.exchanges;
         let (mut tokens, mut looped, mut displaced) = (0, None, None);
-        for exchange in exchanges {
-            let found = watch(&exchange.transcript);
-            if let Some((here, kind)) = found {
-                let shifted = Looped {
-                    onset: here.onset + tokens,
-                    ..here
-                };
-                match kind {
-                    None => {
-                        looped.get_or_insert(shifted);
-                    }
-                    Some(kind) => displaced = Some(kind),
+        for (index, exchange) in exchanges.iter().enumerate() {
+            let mut loops = case.run.judgement.loops.iter();
+            if let Some(LoopEvidence { verdict, .. }) = loops.find(|one| one.exchange == index) {
+                if verdict.state.is_confirmed() {
+                    looped.get_or_insert(Looped {
+                        onset: verdict.onset + tokens,
+                        period: verdict.period,
+                        wasted: verdict.wasted_tokens,
+                    });
+                } else if verdict.state.is_running() {
+                    displaced = Some(verdict.kind);
                 }
             }
             tokens += exchange.transcript.output_tokens();
@@ -99,38 +99,6 @@ impl Outcome {
             },
         }
     }
-}
-
-/// The loop of one generation, or what nearly is one with its kind.
-fn watch(transcript: &Transcript) -> Option<(Looped, Option<LoopKind>)> {
-    let mut watch = if transcript.pieces.is_empty() {
-        let mut watch = Watch::new(Settings::default());
-        let mut from = 0;
-        for (token, end) in transcript.tokens.iter().zip(&transcript.text_ends) {
-            let text = transcript.text.get(from..*end).unwrap_or_default();
-            watch.push_token(token.id, text);
-            from = *end;
-        }
-        watch
-    } else {
-        let mut watch = Watch::new(Settings::for_text());
-        watch.push_text(&transcript.text, |_| {});
-        watch
-    };
-    watch.finish();
-    let verdict = watch.verdict()?;
-    let looped = Looped {
-        onset: verdict.onset,
-        period: verdict.period,
-        wasted: verdict.wasted_tokens,
-    };
-    if verdict.state.is_confirmed() {
-        return Some((looped, None));
-    }
-    verdict
-        .state
-        .is_running()
-        .then_some((looped, Some(verdict.kind)))
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "statistics",
             "sampling",
             "scenario",
+            "assertion",
             "plan",
             "record",
         ],

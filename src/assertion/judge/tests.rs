@@ -84,7 +84,6 @@ fn judged(
 ) -> Check {
     let evidence = Evidence {
         conversation,
-        thresholds: &Thresholds::default(),
         snapshot,
     };
     let mut judgement = judge(&evidence, &[assertion(spec)]);

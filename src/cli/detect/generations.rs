@@ -16,7 +16,7 @@ use crate::evaluation::{Class, Document, Label, Outcome, Planted, Stratum};
 use crate::generation::{
     FinishReason, GenerateRequest, Message, Prompt, Role, SamplingSettings, Transcript,
 };
-use crate::loops::Unit;
+use crate::loops::{Ending, Unit};
 
 const MODEL: &str = "builtin:readme";
 /// Requests that are decoded together.
@@ -301,6 +301,10 @@ fn document(generated: Generated) -> (&'static str, Option<Document>) {
     });
     let pieces = ids.iter().zip(&generated.bytes);
     let document = Document {
+        ending: match generated.ended_itself {
+            true => Ending::Itself,
+            false => Ending::CutOff,
+        },
         pieces: pieces
             .map(|(&id, bytes)| Unit {
                 id,

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use super::super::exit::Explained;
+use crate::loops::Ending;
 
 /// Kinds of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +43,8 @@ pub(super) struct Heard {
     pub(super) text: String,
     /// The ids of its tokens, each with the bytes of text read after it; none if only text came.
     pub(super) tokens: Vec<(u32, usize)>,
+    /// How it ended, as far as the input says.
+    pub(super) ending: Ending,
 }
 
 impl Heard {
@@ -50,6 +53,7 @@ impl Heard {
             channel,
             text: String::new(),
             tokens: Vec::new(),
+            ending: Ending::Itself,
         }
     }
 }
@@ -110,18 +114,24 @@ fn events(input: &str, file: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 #[derive(Default)]
-struct Channels(Vec<Heard>);
+struct Channels {
+    all: Vec<Heard>,
+    /// The channel that spoke last, which is the one that an allowance cuts off.
+    last: Option<Channel>,
+    cut_off: bool,
+}
 
 impl Channels {
     fn channel(&mut self, channel: Channel) -> &mut Heard {
-        let index = match self.0.iter().position(|heard| heard.channel == channel) {
+        self.last = Some(channel);
+        let index = match self.all.iter().position(|heard| heard.channel == channel) {
             Some(index) => index,
             None => {
-                self.0.push(Heard::new(channel));
-                self.0.len() - 1
+                self.all.push(Heard::new(channel));
+                self.all.len() - 1
             }
         };
-        &mut self.0[index]
+        &mut self.all[index]
     }
 
     fn text(&mut self, channel: Channel, text: &str) {
@@ -175,16 +185,26 @@ impl Channels {
             (Channel::ToolArguments, "/delta/partial_json"),
         ];
         for (channel, pointer) in places {
-            if let Some(text) = text_of(pointer) {
+            if let Some(text) = text_of(pointer).filter(|text| !text.is_empty()) {
                 self.text(channel, text);
             }
         }
+        let reasons = [
+            "/choices/0/finish_reason",
+            "/delta/stop_reason",
+            "/stop_reason",
+        ];
+        let reason = reasons.into_iter().find_map(text_of);
+        self.cut_off |= matches!(reason, Some("length" | "max_tokens"));
         Ok(())
     }
 
     fn done(mut self, file: &Path) -> anyhow::Result<Vec<Heard>> {
-        self.0.sort_by_key(|heard| heard.channel);
-        for heard in &self.0 {
+        self.all.sort_by_key(|heard| heard.channel);
+        for heard in &mut self.all {
+            if self.cut_off && self.last == Some(heard.channel) {
+                heard.ending = Ending::CutOff;
+            }
             let covered = heard
                 .tokens
                 .last()
@@ -194,7 +214,7 @@ impl Channels {
                 return Err(Explained::usage(format!("{}: {problem}", file.display())));
             }
         }
-        Ok(self.0)
+        Ok(self.all)
     }
 }
 
@@ -224,6 +244,23 @@ mod tests {
         let anthropic = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"hm\"}}\n\n\
             event: content_block_delta\ndata: {\"delta\":{\"type\":\"text_delta\",\"text\":\"ab\"}}";
         assert_eq!(texts(Format::Sse, anthropic), expected);
+    }
+
+    #[test]
+    fn the_channel_that_spoke_last_is_the_one_cut_off() {
+        let endings = |input: &str| -> Vec<Ending> {
+            let heard = hear(Format::Jsonl, input, Path::new("in")).unwrap_or_default();
+            heard.into_iter().map(|heard| heard.ending).collect()
+        };
+        let openai = "{\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\
+            {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\
+            {\"choices\":[{\"delta\":{\"reasoning_content\":\"\"},\"finish_reason\":\"length\"}]}";
+        assert_eq!(endings(openai), [Ending::Itself, Ending::CutOff]);
+        let anthropic =
+            "{\"delta\":{\"text\":\"a\"}}\n{\"delta\":{\"stop_reason\":\"max_tokens\"}}";
+        assert_eq!(endings(anthropic), [Ending::CutOff]);
+        let ended = "{\"delta\":{\"text\":\"a\"}}\n{\"delta\":{\"stop_reason\":\"end_turn\"}}";
+        assert_eq!(endings(ended), [Ending::Itself]);
     }
 
     #[test]

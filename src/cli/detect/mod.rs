@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::exit::{Exit, Explained};
 use super::style::{BOLD, DIM, LOOP, RESET};
 use crate::loops::{
-    FRAGMENT_CHARS, LoopKind, LoopVerdict, PromptRequest, Settings, Watch, escape_fragment,
+    Ending, FRAGMENT_CHARS, LoopKind, LoopVerdict, PromptRequest, Settings, Watch, escape_fragment,
     text_units,
 };
 use input::{Channel, Format, Heard};
@@ -37,6 +37,10 @@ pub(super) struct Detect {
     /// What was asked, so that repetition on request is told apart
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
+    /// The text was cut off by a limit of tokens, so that a suspected loop at its very end is
+    /// confirmed; chunks of a stream say so themselves
+    #[arg(long)]
+    cut_off: bool,
     /// Report every channel (reasoning, content, tool arguments), not only the worst one
     #[arg(long)]
     all_channels: bool,
@@ -93,9 +97,14 @@ impl Detect {
         let several = channels.len() > 1 || matches!(self.format, Format::Jsonl | Format::Sse);
         let mut reports: Vec<Report> = channels
             .into_iter()
-            .map(|heard| Report {
-                channel: several.then_some(heard.channel),
-                ..report(heard, prompt.as_ref())
+            .map(|mut heard| {
+                if self.cut_off {
+                    heard.ending = Ending::CutOff;
+                }
+                Report {
+                    channel: several.then_some(heard.channel),
+                    ..report(heard, prompt.as_ref())
+                }
             })
             .collect();
         // The worst first.
@@ -159,11 +168,16 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 /// Watches one channel from its beginning to its end.
 fn report(heard: Heard, prompt: Option<&PromptRequest>) -> Report {
-    let Heard { text, tokens, .. } = heard;
+    let Heard {
+        text,
+        tokens,
+        ending,
+        ..
+    } = heard;
     let (watch, units) = if tokens.is_empty() {
         let mut watch = Watch::new(Settings::for_text());
         watch.push_text(&text, |_| ());
-        watch.finish();
+        watch.finish(ending);
         (
             watch,
             text_units(&text)
@@ -184,7 +198,7 @@ fn report(heard: Heard, prompt: Option<&PromptRequest>) -> Report {
             units.push(start..end);
             start = end;
         }
-        watch.finish();
+        watch.finish(ending);
         (watch, units)
     };
     let mut found = watch.verdict();

@@ -14,7 +14,7 @@ fn read<'a>(deltas: impl IntoIterator<Item = &'a str>) -> (Vec<Change>, Option<L
     for delta in deltas {
         watch.push_text(delta, |change| changes.push(change));
     }
-    changes.extend(watch.finish());
+    changes.extend(watch.finish(Ending::Itself));
     (changes, watch.verdict())
 }
 
@@ -78,7 +78,7 @@ proptest! {
         for (at, character) in chars.iter().enumerate() {
             if parts.iter().any(|part| (part * chars.len() as f64) as usize == at) {
                 let mut now = watch.clone();
-                now.finish();
+                now.finish(Ending::Itself);
                 let before: String = chars[..at].concat();
                 prop_assert_eq!(now.verdict(), read([before.as_str()]).1);
             }
@@ -94,7 +94,7 @@ proptest! {
         for (at, character) in text.char_indices() {
             watch.push_text(&text[at..at + character.len_utf8()], |_| ());
             let mut now = watch.clone();
-            now.finish();
+            now.finish(Ending::Itself);
             let before = &text[..at + character.len_utf8()];
             prop_assert_eq!(now.verdict(), read([before]).1);
         }

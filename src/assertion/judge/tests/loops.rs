@@ -1,6 +1,7 @@
 //! Loops as evidence, and the rules about them.
 
 use super::*;
+use crate::loops::{Thresholds, detect};
 
 const BLOCK: &str = "The `Buffer`\n";
 
@@ -44,7 +45,6 @@ fn every_loop_is_evidence_and_is_named() {
     let conversation = said(&[&first, "Fine.", &second]);
     let evidence = Evidence {
         conversation: &conversation,
-        thresholds: &Thresholds::default(),
         snapshot: None,
     };
     let judgement = judge(&evidence, &[assertion(json!({"type": "not-loop"}))]);
