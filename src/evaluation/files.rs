@@ -31,6 +31,18 @@ pub fn document(source: &str, path: &str, text: &str) -> Option<Document> {
     ))
 }
 
+/// Parts of the names of folders that keep what a program is tested with.
+const INPUTS: [&str; 7] = [
+    "test", "bench", "fuzz", "fixture", "corpus", "snapshot", "data",
+];
+
+/// Whether a file stands in a folder of inputs. Texts there are made for programs to read, and nest or
+/// repeat to their limits: nobody wrote them for people, whatever their extension.
+fn is_input(path: &str) -> bool {
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    INPUTS.iter().any(|part| folders.contains(part))
+}
+
 /// The class of a file by its name.
 fn class_of(path: &str) -> Option<Class> {
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -38,6 +50,7 @@ fn class_of(path: &str) -> Option<Class> {
     Some(match extension {
         "rs" | "py" | "js" | "ts" | "c" | "h" | "cc" | "cpp" | "hpp" | "go" | "java" | "sh"
         | "pl" => Class::Code,
+        "md" | "txt" | "rst" | "adoc" if is_input(path) => Class::Data,
         "md" | "txt" | "rst" | "adoc" => Class::Prose,
         "json" | "csv" | "tsv" | "toml" | "lock" | "yaml" | "yml" | "xml" | "snap" | "stderr"
         | "jsonl" => Class::Data,
@@ -62,6 +75,12 @@ mod tests {
         assert_eq!(class("src/lib.rs"), Some(Class::Code));
         assert_eq!(class("README"), Some(Class::Prose));
         assert_eq!(class("tests/data.json"), Some(Class::Data));
+        assert_eq!(class("docs/deep.txt"), Some(Class::Prose));
+        assert_eq!(
+            class("src/snapshot_tests/inputs/deep.txt"),
+            Some(Class::Data)
+        );
+        assert_eq!(class("tests/deep.rs"), Some(Class::Code));
         assert_eq!(class("logo.png"), None);
         assert_eq!(
             document("crate", "lib.rs", &text).map(|d| d.text.len()),

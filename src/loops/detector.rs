@@ -22,7 +22,7 @@
 //! often, so the average stays; one token never costs more than O(P).
 
 use super::context::Context;
-use super::history::{History, Place};
+use super::history::{History, Mark, Place};
 use super::level::Level;
 use super::plan::{MAX_STRIDE, deadline, plans};
 use super::run::Run;
@@ -88,20 +88,16 @@ impl LoopDetector {
         self.push_at(token, Place::default())
     }
 
-    /// Notes that a word was finished by the tokens read.
-    pub(super) fn note_word(&mut self) {
-        self.history.note_word();
-    }
-
-    /// Notes that a digit was finished by the tokens read.
-    pub(super) fn note_digit(&mut self) {
-        self.history.note_digit();
+    /// Notes that such a piece was finished by the tokens read.
+    pub(super) fn note(&mut self, mark: Mark) {
+        self.history.note(mark);
     }
 
     /// Whether a word was finished after token `token` was read; the token modulo 2³².
     pub(super) fn has_word_since(&self, token: u32) -> bool {
         let since = (self.history.len() as u32).wrapping_sub(token) as usize;
-        self.history.has_word_since(self.history.len() - since)
+        self.history
+            .has_since(Mark::Word, self.history.len() - since)
     }
 
     /// Reads one token that stands at `place`.

@@ -25,9 +25,16 @@ pub(super) struct History {
     /// `prefixes[n]` is the hash of the first `n` tokens, for the latest `n`.
     prefixes: Vec<u64>,
     len: usize,
-    /// How many tokens were read when the latest word was finished, and the latest digit.
-    word: usize,
-    digit: usize,
+    /// How many tokens were read when the latest piece of each [`Mark`] was finished.
+    marks: [usize; 3],
+}
+
+/// Pieces of text that tell what a repeated block says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Word,
+    Digit,
+    Comma,
 }
 
 /// A token, and where it stands in the stream it was made from.
@@ -45,29 +52,18 @@ impl History {
             tokens: vec![Entry::default(); kept.max(2 * reach).next_power_of_two()],
             prefixes: vec![0; (reach + 1).next_power_of_two()],
             len: 0,
-            word: 0,
-            digit: 0,
+            marks: [0; 3],
         }
     }
 
-    /// Notes that a word was finished by what was read.
-    pub(super) fn note_word(&mut self) {
-        self.word = self.len;
+    /// Notes that such a piece was finished by what was read.
+    pub(super) fn note(&mut self, mark: Mark) {
+        self.marks[mark as usize] = self.len;
     }
 
-    /// Notes that a digit was finished by what was read.
-    pub(super) fn note_digit(&mut self) {
-        self.digit = self.len;
-    }
-
-    /// Whether a word was finished after token `token` was read.
-    pub(super) fn has_word_since(&self, token: usize) -> bool {
-        self.word > token
-    }
-
-    /// Whether a digit was finished after token `token` was read.
-    pub(super) fn has_digit_since(&self, token: usize) -> bool {
-        self.digit > token
+    /// Whether such a piece was finished after token `token` was read.
+    pub(super) fn has_since(&self, mark: Mark, token: usize) -> bool {
+        self.marks[mark as usize] > token
     }
 
     /// How many tokens were read since the start; not how many are kept.

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::context::Context;
-use super::history::{History, Place};
+use super::history::{History, Mark, Place};
 use super::requested::Requested;
 use super::thresholds::Thresholds;
 use super::verdict::{FRAGMENT_TOKENS, LoopKind, LoopState, LoopVerdict};
@@ -25,16 +25,18 @@ pub(super) struct Run {
     confirmed_span: usize,
     /// The length at which something changes next.
     next_span: usize,
-    /// What is asked instead if the block says little, until that is known.
+    /// What is asked instead if the block is one of [`Others`], until that is known.
     others: Option<Others>,
     context: Option<Context>,
     alarm: Option<Box<Alarm>>,
 }
 
-/// What is asked of a block that says little, in tokens until suspected and until confirmed.
+/// What is asked of a block that says little or is part of a list, in tokens until suspected and
+/// until confirmed.
 #[derive(Clone, Copy, Debug)]
 struct Others {
     bare: (usize, usize),
+    elements: (usize, usize),
     signs: (usize, usize),
 }
 
@@ -51,6 +53,7 @@ impl Others {
     fn of(period: usize, context: Context, thresholds: &Thresholds) -> Option<Self> {
         Some(Self {
             bare: thresholds.spans_of_bare(period, context)?,
+            elements: thresholds.spans_of_elements(period, context)?,
             signs: thresholds.spans_of_signs(period, context)?,
         })
     }
@@ -139,7 +142,7 @@ impl Run {
         crossed
     }
 
-    /// What is asked of the run for what a copy of it lacks; `None` if it has words.
+    /// What is asked of the run for what a copy of it says; `None` if for that it is asked nothing else.
     fn asked_instead(
         &self,
         others: Others,
@@ -147,11 +150,16 @@ impl Run {
         history: &History,
     ) -> Option<(usize, usize)> {
         let before = history.len() - 1 - self.period;
-        let has_word = history.has_word_since(before);
-        if !has_word && history.has_digit_since(before) || self.is_row(copy) {
-            return Some(others.bare);
+        let has = |mark| history.has_since(mark, before);
+        if !has(Mark::Word) && has(Mark::Digit) || self.is_row(copy) {
+            Some(others.bare)
+        } else if has(Mark::Comma) {
+            Some(others.elements)
+        } else if !has(Mark::Word) {
+            Some(others.signs)
+        } else {
+            None
         }
-        (!has_word).then_some(others.signs)
     }
 
     /// Whether a copy is a row of the same few tokens.

@@ -24,6 +24,12 @@ pub const PATIENT_SPAN: usize = 2_048;
 /// of many thousand tokens.
 pub const BARE_SPAN: usize = 8_192;
 
+/// The shortest period that is more than one short line, in tokens.
+const LINES: usize = 25;
+
+/// The shortest period that is a paragraph or a function rather than some lines, in tokens.
+const LONG: usize = 97;
+
 /// Below three copies the detector could not promise to fire without delay, and a square is no
 /// evidence: the `ll` in `all` is one.
 const MIN_COPIES: u32 = 3;
@@ -147,7 +153,8 @@ impl Thresholds {
     /// comes first. Programs repeat statements and blocks more often than prose repeats sentences:
     /// they too are suspected when prose would be confirmed, and to be certain takes twice as much
     /// for the period of a short line, two and a half times for that of a few lines, and one and a
-    /// quarter for longer ones. A few tokens over and over are as rare in programs as in prose.
+    /// quarter for longer ones. A few tokens over and over are as rare in programs as in prose, but for
+    /// one token, which may be a ruler or padding.
     #[must_use]
     pub fn spans_in(&self, period: usize, context: Option<Context>) -> Option<(usize, usize)> {
         let (suspected, confirmed) = (self.suspected_span(period)?, self.confirmed_span(period)?);
@@ -155,14 +162,26 @@ impl Thresholds {
             None | Some(Context::Prose) => (suspected, confirmed),
             Some(Context::Code) => {
                 let more = match period {
-                    ..13 => 0,
-                    13..25 => confirmed,
-                    25..97 => confirmed * 3 / 2,
+                    ..2 => confirmed,
+                    2..13 => 0,
+                    13..LINES => confirmed,
+                    LINES..LONG => confirmed * 3 / 2,
                     _ => confirmed / 4,
                 };
                 (confirmed, confirmed + more)
             }
             Some(Context::Table | Context::Data) => (confirmed, patient(confirmed)),
+        })
+    }
+
+    /// The same for a block with a comma. In a program one of up to a short line is an element of a
+    /// list, and is judged as data is.
+    #[must_use]
+    pub fn spans_of_elements(&self, period: usize, context: Context) -> Option<(usize, usize)> {
+        let (suspected, confirmed) = self.spans_in(period, Some(context))?;
+        Some(match context {
+            Context::Code if period < LINES => (suspected, patient(self.confirmed_span(period)?)),
+            _ => (suspected, confirmed),
         })
     }
 
@@ -220,8 +239,8 @@ impl Default for Thresholds {
                 band(2, (24, 72), (64, 160)),
                 band(4, (12, 96), (24, 192)),
                 band(9, (6, 120), (10, 224)),
-                band(25, (4, 160), (5, 240)),
-                band(97, (3, 300), (4, 400)),
+                band(LINES, (4, 160), (5, 240)),
+                band(LONG, (3, 300), (4, 400)),
             ],
         }
     }

@@ -14,7 +14,7 @@
 use super::context::{Context, ContextTracker};
 use super::detector::LoopDetector;
 use super::folded::Folded;
-use super::history::Place;
+use super::history::{Mark, Place};
 use super::novelty::{Novelty, WINDOW};
 use super::pieces::{Piece, PieceKind, PieceReader};
 use super::segments::Segments;
@@ -297,18 +297,18 @@ impl Watch {
         }
     }
 
-    /// Notes the words and digits that tell rows of constants from what says something. Letters
+    /// Notes the pieces that tell rows of constants and lists from what says something. Letters
     /// behind a digit belong to the number, as in 0xff.
     fn weigh(&mut self, piece: &Piece) {
         let is_digit = matches!(piece.kind, PieceKind::Digit(_));
         let was_digit = std::mem::replace(&mut self.in_number, is_digit);
-        let is_word = piece.kind == PieceKind::Letters && piece.bytes > 1 && !was_digit;
-        if is_digit {
-            self.exact.note_digit();
-        }
-        if is_word {
-            self.exact.note_word();
-        }
+        let mark = match piece.kind {
+            PieceKind::Digit(_) => Mark::Digit,
+            PieceKind::Letters if piece.bytes > 1 && !was_digit => Mark::Word,
+            PieceKind::Sign(',') => Mark::Comma,
+            _ => return,
+        };
+        self.exact.note(mark);
     }
 
     fn begin(&mut self, sighting: Sighting, changes: &mut Changes) {
