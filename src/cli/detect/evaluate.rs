@@ -24,8 +24,8 @@ pub(super) struct Evaluate {
     /// Compare loop detectors on the labelled corpus and write the page and its drawings here
     #[arg(long, value_name = "DIR")]
     pub(super) evaluate: Option<PathBuf>,
-    /// A folder whose folders are packages; their files are used as text without loops, at most
-    /// 40 of each package; repeatable
+    /// A folder whose folders are packages on which no threshold was chosen; their files are used as
+    /// text without loops, at most 40 of each package, in either half; repeatable
     #[arg(long, value_name = "DIR", requires = "evaluate")]
     negatives: Vec<PathBuf>,
     /// Generate with the built-in model, as many texts as there are prompts and settings, at most
@@ -58,15 +58,6 @@ impl Evaluate {
             self.per_kind
         )];
         let mut documents = evaluation::seeded(SEED, self.per_kind);
-        for folder in &self.negatives {
-            let files = negatives(folder)?;
-            sources.push(format!(
-                "{} files of the packages in `{}` (the names of their folders decide the half), at most {PER_SOURCE} of each, in both halves, none copied here",
-                files.len(),
-                last_of(folder)
-            ));
-            documents.extend(files);
-        }
         if self.generations > 0 {
             let (made, told) = generations::documents(self.generations, self.keep.as_deref())?;
             sources.push(told);
@@ -78,6 +69,15 @@ impl Evaluate {
             .cloned()
             .collect();
         documents.retain(|document| document.half() == half);
+        for folder in &self.negatives {
+            let files = negatives(folder)?;
+            sources.push(format!(
+                "{} files of the packages in `{}`, on which no threshold was chosen, at most {PER_SOURCE} of each, none copied here",
+                files.len(),
+                last_of(folder)
+            ));
+            documents.extend(files);
+        }
         note!("{} documents", documents.len());
         let tallies = self.tallies(&documents);
         let provenance = Provenance {
