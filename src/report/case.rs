@@ -5,9 +5,11 @@
 
 use serde::Serialize;
 
+use super::filter;
 use super::numbers::{MISSING, copies, count, micros, rate, things};
 use super::page::Mark;
 use super::plot;
+use super::ribbon::{Ribbon, ribbon};
 use super::settings::{self, SettingRow};
 use super::timing::{self, TimingRow};
 use super::turns::{Turn, shared, turns};
@@ -39,6 +41,7 @@ pub(super) struct LoopView {
 pub(super) struct ArmView {
     pub(super) turns: Vec<Turn>,
     pub(super) loops: Vec<LoopView>,
+    pub(super) ribbons: Vec<Ribbon>,
 }
 
 /// The control: what happened without the cure.
@@ -50,10 +53,21 @@ pub(super) struct ControlView {
     pub(super) arm: ArmView,
 }
 
+/// How much of a case is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Everything.
+    Full,
+    /// The answer alone, cut, and its ribbon.
+    Brief,
+}
+
 /// One case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct CaseView {
     pub(super) anchor: String,
+    /// The classes by which filters find it.
+    pub(super) classes: String,
     pub(super) id: String,
     pub(super) description: String,
     pub(super) why: String,
@@ -79,11 +93,43 @@ pub(super) struct CaseView {
     pub(super) timings: Vec<TimingRow>,
     /// An SVG element; there is none if nothing was timed.
     pub(super) plot: Option<String>,
+    /// Whether the rest is left out.
+    pub(super) brief: bool,
 }
 
 impl CaseView {
     /// The view of the case that is the `number`-th of its record, from 1.
-    pub(super) fn of(case: &CaseRecord, number: usize) -> Self {
+    pub(super) fn of(case: &CaseRecord, number: usize, detail: Detail) -> Self {
+        let view = Self::in_full(case, number);
+        match detail {
+            Detail::Full => Self {
+                plot: plot::timeline(&lanes(case)),
+                ..view
+            },
+            Detail::Brief => view.cut(),
+        }
+    }
+
+    /// What is left of a case where many are shown. Its control has told its outcome in the table.
+    fn cut(self) -> Self {
+        let mut run = self.run;
+        run.turns.retain(|turn| turn.role == "assistant");
+        run.turns.drain(..run.turns.len().saturating_sub(1));
+        run.turns.iter_mut().for_each(Turn::cut);
+        Self {
+            why: String::new(),
+            checks: Vec::new(),
+            shared: Vec::new(),
+            control: None,
+            settings: Vec::new(),
+            timings: Vec::new(),
+            brief: true,
+            run,
+            ..self
+        }
+    }
+
+    fn in_full(case: &CaseRecord, number: usize) -> Self {
         let conversation = &case.run.conversation;
         let exchanges = &conversation.exchanges;
         let generated = !exchanges.is_empty();
@@ -98,6 +144,7 @@ impl CaseView {
         }
         Self {
             anchor: format!("case-{number}"),
+            classes: filter::classes(case),
             id: case.id.clone(),
             description: case.description.clone(),
             why: case.why.clone(),
@@ -129,7 +176,8 @@ impl CaseView {
                 control.map(|control| &control.run.sampling),
             ),
             timings: timings(case),
-            plot: plot::timeline(&lanes(case)),
+            plot: None,
+            brief: false,
         }
     }
 }
@@ -144,8 +192,24 @@ impl ArmView {
                 .iter()
                 .map(|evidence| loop_view(run, evidence))
                 .collect(),
+            ribbons: ribbons(run),
         }
     }
+}
+
+fn ribbons(run: &RunRecord) -> Vec<Ribbon> {
+    let exchanges = run.conversation.exchanges.iter().enumerate();
+    exchanges
+        .filter_map(|(index, exchange)| {
+            let mut loops = run.judgement.loops.iter();
+            let found = loops.find(|evidence| evidence.exchange == index);
+            ribbon(
+                index + 1,
+                &exchange.transcript,
+                found.map(|evidence| &evidence.verdict),
+            )
+        })
+        .collect()
 }
 
 impl ControlView {
@@ -376,7 +440,7 @@ mod tests {
             .cases
             .iter()
             .zip(1..)
-            .map(|(case, number)| CaseView::of(case, number))
+            .map(|(case, number)| CaseView::of(case, number, Detail::Full))
             .collect()
     }
 

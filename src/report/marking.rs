@@ -58,6 +58,16 @@ pub(super) enum Segment {
     },
 }
 
+impl Segment {
+    /// What is read there.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Plain { text } | Self::FirstCopy { text } | Self::Repeat { text, .. } => text,
+            Self::Gap { label } | Self::Flag { label } => label,
+        }
+    }
+}
+
 /// What a range of the text is.
 #[derive(Clone, Copy)]
 enum Part {

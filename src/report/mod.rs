@@ -2,17 +2,19 @@
 //!
 //! The page needs no network and no script: its own policy forbids both, so that hostile model
 //! output stays text even if it were not escaped. This module knows records and how to show them:
-//! `page` says what the page says, `case` and `turns` do so for one case, `marking` and
-//! `plot` make its evidence, and the templates lay it out. It does not run or judge anything,
+//! `page` says what the page says, `case` and `turns` do so for one case, `marking`, `plot`
+//! and `ribbon` make its evidence, `filter` narrows it, and the templates lay it out. It does not run or judge anything,
 //! does no IO and reads no clock, so the same record always gives the same page.
 
 mod case;
+mod filter;
 #[cfg(test)]
 mod fixture;
 mod marking;
 mod numbers;
 mod page;
 mod plot;
+mod ribbon;
 mod settings;
 pub mod sweep;
 mod timing;
@@ -102,6 +104,13 @@ mod tests {
     fn twenty_long_cases_stay_below_a_megabyte() {
         let page = html(&fixture::long(20));
         assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    }
+
+    #[test]
+    fn five_hundred_cases_stay_below_two_megabytes() {
+        let page = html(&fixture::long(500));
+        assert!(page.len() < 2_000_000, "{} bytes", page.len());
+        assert_eq!(page.matches("<tr class=\"is-case").count(), 500);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-use super::case::CaseView;
+use super::case::{CaseView, Detail};
+use super::filter::{Filter, filters};
 use super::numbers::{MISSING, command, count, millis, moment, things};
 use crate::record::{CaseVerdict, Provenance, Record};
 
@@ -66,13 +67,27 @@ pub(super) struct Page {
     /// In the order of the record.
     pub(super) cases: Vec<CaseView>,
     pub(super) passed: usize,
+    /// What the page can be narrowed to.
+    pub(super) filters: Vec<Filter>,
 }
+
+/// From so many cases on, those that passed are shown in brief, and of the others only so many in
+/// full: a page that no browser opens proves nothing. The record has everything.
+const MANY_CASES: usize = 60;
 
 impl Page {
     pub(super) fn of(record: &Record) -> Self {
+        let many = record.cases.len() > MANY_CASES;
+        let mut in_full = 0;
         let numbered = record.cases.iter().zip(1..);
         let cases: Vec<CaseView> = numbered
-            .map(|(case, number)| CaseView::of(case, number))
+            .map(|(case, number)| {
+                let passed = case.verdict == CaseVerdict::Passed;
+                let brief = many && (passed || in_full >= MANY_CASES);
+                in_full += usize::from(!brief);
+                let detail = if brief { Detail::Brief } else { Detail::Full };
+                CaseView::of(case, number, detail)
+            })
             .collect();
         Self {
             verdict: headline(record),
@@ -81,6 +96,7 @@ impl Page {
             command: command(&record.provenance.command),
             scenarios: scenarios(record),
             passed: cases.iter().filter(|case| case.passed).count(),
+            filters: filters(&record.cases),
             cases,
         }
     }

@@ -31,6 +31,19 @@ pub(super) struct Turn {
     pub(super) calls: Vec<String>,
 }
 
+/// Characters that are left of a text that is cut.
+const CUT_CHARS: usize = 600;
+
+impl Turn {
+    /// Cuts a long text. Its marks go with it, since what they mark may be gone.
+    pub(super) fn cut(&mut self) {
+        let text: String = self.segments.iter().map(Segment::text).collect();
+        if let Some((end, _)) = text.char_indices().nth(CUT_CHARS) {
+            self.segments = plain(&format!("{} …", &text[..end]));
+        }
+    }
+}
+
 /// The turns of a run, in order.
 pub(super) fn turns(run: &RunRecord) -> Vec<Turn> {
     let mut turns = Vec::new();
