@@ -56,6 +56,10 @@ pub(super) struct Serve {
     /// with `Cache-Control: no-cache` is generated anyway [default: 0, none]
     #[arg(long, value_name = "BYTES")]
     answer_cache: Option<usize>,
+    /// Longest block of tokens that a request's `repetition_detection` may look for; 0 refuses the
+    /// field [default: 2048]
+    #[arg(long, value_name = "N")]
+    max_repetition_pattern: Option<usize>,
     /// Seconds that running answers have after the order to stop [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
@@ -147,6 +151,10 @@ impl Serve {
         set(&mut limits.answers, self.max_answers);
         set(&mut limits.body_bytes, self.max_body);
         set(&mut limits.answer_cache_bytes, self.answer_cache);
+        set(
+            &mut limits.repetition_pattern_tokens,
+            self.max_repetition_pattern,
+        );
         set(
             &mut options.time_outs.grace,
             self.grace.map(Duration::from_secs),

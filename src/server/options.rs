@@ -81,6 +81,9 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of answers kept to be given again; 0 keeps none, so that every answer is generated.
     pub answer_cache_bytes: usize,
+    /// Longest block of tokens that a request's `repetition_detection` may look for; 0 refuses the
+    /// field.
+    pub repetition_pattern_tokens: usize,
 }
 
 /// How long at most.
@@ -108,6 +111,8 @@ impl Default for Limits {
             answers: 64 + 256,
             connections: 1024,
             answer_cache_bytes: 0,
+            // Each costs every token of such an answer one comparison.
+            repetition_pattern_tokens: 2048,
         }
     }
 }

@@ -47,6 +47,7 @@ mod serve_cure;
 mod serve_hostile;
 mod serve_loop_policy;
 mod serve_operations;
+mod serve_repetition;
 mod serve_together;
 mod served;
 mod shards;

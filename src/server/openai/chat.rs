@@ -17,7 +17,7 @@ use crate::generation::{Channel, Event, EventKind, Token};
 use crate::protocol::Loopwatch;
 use crate::protocol::openai::{
     ChatAnswer, ChatChoice, ChatChunk, ChatDelta, ChatMessage, ChunkChoice, Common, Streaming,
-    WireToolCall, WireUsage, finish_reason,
+    WireToolCall, WireUsage, finish_reason, stop_reason,
 };
 
 /// One complete answer, or `n` of them.
@@ -69,6 +69,7 @@ fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> ChatCh
             .top_logprobs
             .map(|_| logprobs::chat(&answer.transcript.tokens, vocabulary)),
         finish_reason: finish_reason(answer.reason()),
+        stop_reason: stop_reason(answer.reason()),
     }
 }
 
@@ -186,6 +187,7 @@ fn plain(index: usize, delta: ChatDelta) -> ChunkChoice {
         delta,
         logprobs: None,
         finish_reason: None,
+        stop_reason: None,
     }
 }
 
@@ -228,6 +230,7 @@ impl Narrator for ChatNarrator {
                 self.usage.add(usage, index > 0);
                 let mut choice = plain(index, self.said(index));
                 choice.finish_reason = Some(finish_reason(reason));
+                choice.stop_reason = stop_reason(reason);
                 self.send(choice, told, out);
             }
         }

@@ -17,7 +17,7 @@ use super::logprobs;
 use crate::generation::{Channel, Event, EventKind, FinishReason};
 use crate::protocol::Loopwatch;
 use crate::protocol::openai::{
-    Common, Streaming, TextAnswer, TextChoice, WireUsage, finish_reason,
+    Common, Streaming, TextAnswer, TextChoice, WireUsage, finish_reason, stop_reason,
 };
 
 /// A plain prompt's answer is text; that some of it reads like a call is no reason to stop.
@@ -65,6 +65,7 @@ fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> TextCh
             .top_logprobs
             .map(|_| logprobs::legacy(&answer.transcript.tokens, vocabulary, &mut 0)),
         finish_reason: Some(reason(answer.reason())),
+        stop_reason: stop_reason(answer.reason()),
     }
 }
 
@@ -133,6 +134,7 @@ impl Narrator for TextNarrator {
             text: String::new(),
             logprobs: None,
             finish_reason: None,
+            stop_reason: None,
         };
         match event.kind {
             EventKind::Started { .. } | EventKind::ToolCall(_) if !self.return_tokens => return,
@@ -162,6 +164,7 @@ impl Narrator for TextNarrator {
                 self.usage.add(usage, !index.is_multiple_of(self.n));
                 choice.text = text;
                 choice.finish_reason = Some(reason(why));
+                choice.stop_reason = stop_reason(why);
             }
         }
         self.send(Some(choice), None, told, out);
