@@ -63,8 +63,8 @@ pub(super) struct Serve {
     /// Seconds that running answers have after the order to stop [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
-    /// What happens to an answer once a loop in it is confirmed: observe counts and logs it, stop
-    /// ends it with the reason `repetition` [default: observe]
+    /// What happens to an answer once a loop in it is confirmed: observe counts and logs it, annotate
+    /// also tells the client, stop ends it with the reason `repetition` [default: observe]
     #[arg(long, value_name = "POLICY")]
     on_loop: Option<OnLoop>,
     /// Append one JSON object for each answer to this file, without its texts
@@ -139,7 +139,7 @@ impl Serve {
             .ok()
             .or_else(|| file.api_key.clone())
             .filter(|key| !key.is_empty());
-        let environment = sampling::variable(ON_LOOP_VARIABLE, "observe or stop")?;
+        let environment = sampling::variable(ON_LOOP_VARIABLE, "observe, annotate or stop")?;
         set(
             &mut options.on_loop,
             self.on_loop.or(environment).or(file.on_loop),

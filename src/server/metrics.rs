@@ -162,7 +162,7 @@ impl Metrics {
             phase: Phase::Waiting,
             last: None,
             detector: LoopDetector::new(Thresholds::default()),
-            confirmed: false,
+            confirmed: None,
         }
     }
 }
@@ -181,7 +181,7 @@ pub(super) struct Observer {
     /// When the last token was made.
     last: Option<Duration>,
     detector: LoopDetector,
-    confirmed: bool,
+    confirmed: Option<Change>,
 }
 
 impl Observer {
@@ -203,7 +203,9 @@ impl Observer {
                 }
                 self.shared.output.inc();
                 if let Some(change) = self.detector.push(token.id) {
-                    self.confirmed |= change.state == LoopState::Confirmed;
+                    if change.state == LoopState::Confirmed {
+                        self.confirmed.get_or_insert(change);
+                    }
                     self.tell(change);
                 }
             }
@@ -223,8 +225,8 @@ impl Observer {
         self.detector.verdict()
     }
 
-    /// Whether a loop was ever confirmed.
-    pub(super) fn confirmed(&self) -> bool {
+    /// The first loop that was confirmed.
+    pub(super) fn confirmed(&self) -> Option<Change> {
         self.confirmed
     }
 

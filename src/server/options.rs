@@ -33,13 +33,15 @@ pub enum OnLoop {
     /// It is counted, logged and traced, and goes on.
     #[default]
     Observe,
+    /// The same, and the client is told. No token changes.
+    Annotate,
     /// The generation is cancelled, and the answer ends with the reason `repetition`.
     Stop,
 }
 
 /// A policy that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("write observe or stop")]
+#[error("write observe, annotate or stop")]
 pub struct UnknownPolicy;
 
 impl FromStr for OnLoop {
@@ -48,6 +50,7 @@ impl FromStr for OnLoop {
     fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
         match name {
             "observe" => Ok(Self::Observe),
+            "annotate" => Ok(Self::Annotate),
             "stop" => Ok(Self::Stop),
             _ => Err(UnknownPolicy),
         }

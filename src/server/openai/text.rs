@@ -11,14 +11,14 @@ use super::super::admission::App;
 use super::super::answers::{self, Merged};
 use super::super::refusal::{Api, Refusal};
 use super::super::sse::{self, Narrator, Out};
-use super::super::watch::{Complete, Watched};
+use super::super::watch::{Complete, Seen, Watched};
 use super::super::{loopwatch, names};
 use super::logprobs;
-use crate::generation::{Channel, Event, EventKind, FinishReason};
-use crate::protocol::Loopwatch;
+use crate::generation::{Channel, EventKind, FinishReason};
 use crate::protocol::openai::{
     Common, Streaming, TextAnswer, TextChoice, WireUsage, finish_reason, stop_reason,
 };
+use crate::protocol::{FoundLoop, Loopwatch};
 
 /// A plain prompt's answer is text; that some of it reads like a call is no reason to stop.
 fn reason(reason: FinishReason) -> &'static str {
@@ -39,13 +39,12 @@ pub(super) async fn complete(
     for (index, answer) in answers.iter().enumerate() {
         usage.add(answer.usage(), !index.is_multiple_of(common.n));
     }
-    let told = answers.first().filter(|_| common.return_tokens);
     let answer = TextAnswer {
         id: &names::id("cmpl-"),
         object: "text_completion",
         created: names::now(),
         model: &app.served.name,
-        loopwatch: told.map(loopwatch::whole),
+        loopwatch: loopwatch::told(&answers, common.return_tokens),
         choices: answers
             .iter()
             .enumerate()
@@ -53,7 +52,7 @@ pub(super) async fn complete(
             .collect(),
         usage: Some(usage),
     };
-    Ok(Json(answer).into_response())
+    Ok(loopwatch::mark(&answers, Json(answer).into_response()))
 }
 
 fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> TextChoice {
@@ -85,6 +84,7 @@ pub(super) async fn stream(
         logprobs: common.top_logprobs.is_some(),
         return_tokens: common.return_tokens,
         offsets: vec![0; answers.len()],
+        found: vec![None; answers.len()],
         usage: WireUsage::default(),
         app,
     };
@@ -103,6 +103,8 @@ struct TextNarrator {
     return_tokens: bool,
     /// Characters so far, for each answer.
     offsets: Vec<usize>,
+    /// A loop that goes with the next chunk, for each answer.
+    found: Vec<Option<FoundLoop>>,
     usage: WireUsage,
 }
 
@@ -127,7 +129,11 @@ impl TextNarrator {
 }
 
 impl Narrator for TextNarrator {
-    fn tell(&mut self, index: usize, event: Event, out: &mut Out) {
+    fn tell(&mut self, index: usize, Seen { event, found }: Seen, out: &mut Out) {
+        let choice = index;
+        if let Some(found) = found {
+            self.found[index] = Some(FoundLoop { choice, ..found });
+        }
         let told = self.return_tokens.then(|| loopwatch::part(&event.kind));
         let mut choice = TextChoice {
             index,
@@ -167,7 +173,8 @@ impl Narrator for TextNarrator {
                 choice.stop_reason = stop_reason(why);
             }
         }
-        self.send(Some(choice), None, told, out);
+        let loops = self.found[index].take().into_iter().collect();
+        self.send(Some(choice), None, loopwatch::with(told, loops), out);
     }
 
     fn end(&mut self, out: &mut Out) {
