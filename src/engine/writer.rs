@@ -82,7 +82,13 @@ impl<'a> Writer<'a> {
         let mut writer = Self {
             sampler: Sampler::new(&sampling, &sequence),
             grammar,
-            answer: Some(Answer::new(model, &request.prompt, prompt, &sampling)),
+            answer: Some(Answer::new(
+                model,
+                &request.prompt,
+                prompt,
+                &sampling,
+                request.constraint.as_ref(),
+            )),
             repetition: sampling.repetition_detection.map(RepetitionWatch::new),
             sampling,
             top_logprobs: request.top_logprobs,

@@ -49,6 +49,7 @@ mod serve_loop_policy;
 mod serve_operations;
 mod serve_repetition;
 mod serve_together;
+mod serve_tools;
 mod served;
 mod shards;
 mod statistics;
