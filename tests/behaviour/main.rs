@@ -20,6 +20,7 @@ mod doctor;
 mod exit_codes;
 mod faults;
 mod fixture_hub;
+mod fuzz;
 mod goldens;
 mod hub;
 mod junit;

@@ -94,7 +94,8 @@ fn annotate_tells_the_client_and_changes_no_token(
             "repetition_penalty": 1.0, "max_tokens": ASKED, "return_tokens": return_tokens,
         });
         let answer = telling.post(path.as_str(), &path.body("go", stream, &over));
-        assert_eq!(told(&answer), [expected.clone()], "{}", answer.body);
+        let loops = told(&answer);
+        assert_eq!(loops, std::slice::from_ref(&expected), "{}", answer.body);
         let header = format!("x-loopwatch-loop: choice=0; period=5; onset=0; at={at}");
         assert_eq!(answer.head.contains(&header), !stream, "{}", answer.head);
         if stream {
