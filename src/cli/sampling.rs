@@ -96,6 +96,7 @@ impl SamplingFlags {
                 .then(|| self.logit_bias.iter().copied().collect()),
             stop: (!self.stop.is_empty()).then(|| self.stop.clone()),
             ignore_eos: self.ignore_eos.then_some(true),
+            repetition_detection: None,
         }
     }
 }

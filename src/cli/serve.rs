@@ -56,11 +56,15 @@ pub(super) struct Serve {
     /// with `Cache-Control: no-cache` is generated anyway [default: 0, none]
     #[arg(long, value_name = "BYTES")]
     answer_cache: Option<usize>,
+    /// Longest block of tokens that a request's `repetition_detection` may look for; 0 refuses the
+    /// field [default: 2048]
+    #[arg(long, value_name = "N")]
+    max_repetition_pattern: Option<usize>,
     /// Seconds that running answers have after the order to stop [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
-    /// What happens to an answer once a loop in it is confirmed: observe counts and logs it, stop
-    /// ends it with the reason `repetition` [default: observe]
+    /// What happens to an answer once a loop in it is confirmed: observe counts and logs it, annotate
+    /// also tells the client, stop ends it with the reason `repetition` [default: observe]
     #[arg(long, value_name = "POLICY")]
     on_loop: Option<OnLoop>,
     /// Append one JSON object for each answer to this file, without its texts
@@ -135,7 +139,7 @@ impl Serve {
             .ok()
             .or_else(|| file.api_key.clone())
             .filter(|key| !key.is_empty());
-        let environment = sampling::variable(ON_LOOP_VARIABLE, "observe or stop")?;
+        let environment = sampling::variable(ON_LOOP_VARIABLE, "observe, annotate or stop")?;
         set(
             &mut options.on_loop,
             self.on_loop.or(environment).or(file.on_loop),
@@ -147,6 +151,10 @@ impl Serve {
         set(&mut limits.answers, self.max_answers);
         set(&mut limits.body_bytes, self.max_body);
         set(&mut limits.answer_cache_bytes, self.answer_cache);
+        set(
+            &mut limits.repetition_pattern_tokens,
+            self.max_repetition_pattern,
+        );
         set(
             &mut options.time_outs.grace,
             self.grace.map(Duration::from_secs),

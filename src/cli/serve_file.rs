@@ -52,6 +52,7 @@ struct LimitsWire {
     answers: Option<usize>,
     connections: Option<usize>,
     answer_cache_bytes: Option<usize>,
+    repetition_pattern_tokens: Option<usize>,
 }
 
 /// All in seconds.
@@ -112,6 +113,10 @@ impl ServeFile {
             (&mut limits.answers, wire.answers),
             (&mut limits.connections, wire.connections),
             (&mut limits.answer_cache_bytes, wire.answer_cache_bytes),
+            (
+                &mut limits.repetition_pattern_tokens,
+                wire.repetition_pattern_tokens,
+            ),
         ] {
             super::serve::set(place, value);
         }

@@ -5,7 +5,7 @@
 
 use super::{EngineError, LoadedModel};
 use crate::generation::{
-    Channel, EventKind, FinishReason, Prompt, SamplingParams, ToolSpec, Usage,
+    Channel, Constraint, EventKind, FinishReason, Prompt, SamplingParams, ToolSpec, Usage,
 };
 use crate::text::{Detokenizer, OutputParser, Piece, StopStrings, Tokenizer};
 
@@ -32,12 +32,14 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The answer to `prompt`, whose tokens are `ids`.
+    /// The answer to `prompt`, whose tokens are `ids`. Of a call that a constraint forces, the grammar
+    /// has made the arguments.
     pub(super) fn new(
         model: &'a LoadedModel,
         prompt: &Prompt,
         ids: &[u32],
         sampling: &SamplingParams,
+        constraint: Option<&Constraint>,
     ) -> Self {
         let tools: &[ToolSpec] = match prompt {
             Prompt::Chat { tools, .. } => tools,
@@ -45,12 +47,17 @@ impl<'a> Answer<'a> {
         };
         let format = &model.output;
         let end = model.text(&ids[ids.len().saturating_sub(LAST_TOKENS)..]);
+        let parser = OutputParser::new(format, tools, format.is_thinking(&end));
+        let parser = match constraint {
+            Some(Constraint::Call { .. }) => parser.trusting(),
+            Some(Constraint::Json { .. }) | None => parser,
+        };
         Self {
             model,
             detokenizer: model.tokenizer.as_ref().map(Tokenizer::detokenizer),
             stops: StopStrings::new(&sampling.stop),
             stopped: false,
-            parser: OutputParser::new(format, tools, format.is_thinking(&end)),
+            parser,
             text: String::new(),
             content: String::new(),
             reasoning: String::new(),

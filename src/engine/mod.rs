@@ -11,6 +11,7 @@ mod events;
 mod loaded;
 mod options;
 mod prefix_cache;
+mod repetition;
 mod running;
 mod scheduler;
 mod scoring;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::events::Batch;
+use super::repetition::RepetitionWatch;
 use super::{EngineError, Job, LoadedModel};
 use crate::generation::{Event, EventKind, FinishReason, SamplingParams, Usage};
 use crate::sampling::{Sampler, Sequence};
@@ -33,6 +34,8 @@ pub(super) struct Writer<'a> {
     sampler: Sampler,
     /// What the answer has to be, if it is not free.
     grammar: Option<Grammar>,
+    /// Looks for the repetition that is to end the answer, if one is.
+    repetition: Option<RepetitionWatch>,
     /// Taken when the answer is finished.
     answer: Option<Answer<'a>>,
     /// Events that the reader has not been given yet.
@@ -79,7 +82,14 @@ impl<'a> Writer<'a> {
         let mut writer = Self {
             sampler: Sampler::new(&sampling, &sequence),
             grammar,
-            answer: Some(Answer::new(model, &request.prompt, prompt, &sampling)),
+            answer: Some(Answer::new(
+                model,
+                &request.prompt,
+                prompt,
+                &sampling,
+                request.constraint.as_ref(),
+            )),
+            repetition: sampling.repetition_detection.map(RepetitionWatch::new),
             sampling,
             top_logprobs: request.top_logprobs,
             events,
@@ -134,12 +144,17 @@ impl<'a> Writer<'a> {
         meant.into_iter().for_each(|kind| self.note(kind));
         self.note(EventKind::Delta { token, text });
         let stopped = self.answer.as_ref().is_some_and(Answer::stopped);
+        let repetition = self.repetition.as_mut();
+        let repeats = repetition.is_some_and(|watch| watch.push(id));
+        // The order is vLLM's: an answer that ends anyway ends for that reason.
         let end = if ended || complete {
             Some(FinishReason::Stop)
         } else if stopped {
             Some(FinishReason::StopSequence)
+        } else if generated == self.sampling.max_tokens {
+            Some(FinishReason::Length)
         } else {
-            (generated == self.sampling.max_tokens).then_some(FinishReason::Length)
+            repeats.then_some(FinishReason::Repetition)
         };
         Ok(Sampled { id, end })
     }

@@ -35,7 +35,8 @@ pub enum FinishReason {
     Length,
     /// The answer is one or more tool calls.
     ToolCalls,
-    /// A loop was confirmed, and whoever watched had been told to stop it.
+    /// The answer repeated itself, and was to end there: by its `repetition_detection`, or by
+    /// whoever watched it for loops.
     Repetition,
     /// The reader left, or a limit of the harness ended the generation.
     Cancelled,

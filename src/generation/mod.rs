@@ -7,6 +7,7 @@
 mod constraint;
 mod event;
 mod message;
+mod repetition_detection;
 mod request;
 mod sampling;
 mod semantics;
@@ -16,6 +17,7 @@ mod transcript;
 pub use constraint::Constraint;
 pub use event::{Channel, Event, EventKind, FinishReason, Retry, TextPiece, Token, Usage};
 pub use message::{Message, Role, ToolCall, ToolSpec};
+pub use repetition_detection::RepetitionDetection;
 pub use request::{GenerateRequest, Prompt};
 pub use sampling::{
     DEFAULT_CONTEXT_SIZE, DEFAULT_MAX_TOKENS, SamplingError, SamplingParams, SamplingSettings,

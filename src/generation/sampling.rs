@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Semantics;
+use super::{RepetitionDetection, Semantics};
 
 /// Window of each penalty, in tokens, when nobody asks for another one.
 pub const DEFAULT_CONTEXT_SIZE: usize = 20;
@@ -80,6 +80,9 @@ pub struct SamplingSettings {
     /// Go on after an end-of-sequence token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_eos: Option<bool>,
+    /// Which repetition at its end ends the answer, as in vLLM; default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_detection: Option<RepetitionDetection>,
 }
 
 /// A sampling value out of its range.
@@ -139,6 +142,9 @@ pub struct SamplingParams {
     pub stop: Vec<String>,
     /// See [`SamplingSettings::ignore_eos`].
     pub ignore_eos: bool,
+    /// See [`SamplingSettings::repetition_detection`]; `None` if it is switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition_detection: Option<RepetitionDetection>,
 }
 
 fn default_context_size() -> usize {
@@ -177,6 +183,7 @@ impl SamplingSettings {
             logit_bias: pick(&self.logit_bias, &over.logit_bias),
             stop: pick(&self.stop, &over.stop),
             ignore_eos: pick(&self.ignore_eos, &over.ignore_eos),
+            repetition_detection: pick(&self.repetition_detection, &over.repetition_detection),
         }
     }
 
@@ -208,6 +215,7 @@ impl SamplingSettings {
             logit_bias: self.logit_bias.clone().unwrap_or_default(),
             stop: self.stop.clone().unwrap_or_default(),
             ignore_eos: self.ignore_eos.unwrap_or(false),
+            repetition_detection: self.repetition_detection.unwrap_or_default().resolve()?,
         };
         params.check_numbers()?;
         params.check_penalties()?;
@@ -244,6 +252,7 @@ impl SamplingParams {
             logit_bias: unless(BTreeMap::new(), self.logit_bias.clone()),
             stop: unless(Vec::new(), self.stop.clone()),
             ignore_eos: unless(false, self.ignore_eos),
+            repetition_detection: self.repetition_detection,
         }
     }
 
@@ -351,6 +360,18 @@ mod tests {
     #[case("max_tokens: 0", "max_tokens is 0")]
     #[case("stop: ['']", "stop is an empty string")]
     #[case("logit_bias: {3: 2000}", "logit_bias is 2000")]
+    #[case(
+        "repetition_detection: {max_pattern_size: 4}",
+        "repetition_detection.min_count is 0, but must be at least 2"
+    )]
+    #[case(
+        "repetition_detection: {max_pattern_size: 4, min_pattern_size: 5, min_count: 2}",
+        "repetition_detection.min_pattern_size is 5, but must be at most max_pattern_size, which is 4"
+    )]
+    #[case(
+        "repetition_detection: {max_pattern_size: 65537, min_count: 2}",
+        "repetition_detection.max_pattern_size is 65537, but must be at most 65536"
+    )]
     fn out_of_range_values_are_refused_by_name(#[case] yaml: &str, #[case] message: &str) {
         let settings: SamplingSettings = serde_saphyr::from_str(yaml).expect("parses");
         let error = settings.resolve().expect_err("is refused").to_string();
@@ -392,6 +413,11 @@ mod tests {
                 xtc_threshold: Some(0.2),
                 presence_context_size: Some(7),
                 stop: Some(vec!["x".to_owned()]),
+                repetition_detection: Some(RepetitionDetection {
+                    max_pattern_size: 4,
+                    min_pattern_size: 2,
+                    min_count: 3,
+                }),
                 ..Default::default()
             };
             let params = settings.resolve().expect("valid");

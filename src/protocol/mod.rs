@@ -13,4 +13,4 @@ mod tool_choice;
 
 pub use fields::{UnknownField, WireError};
 pub use openai::{Chat, read_chat};
-pub use tokens::{Finish, Loopwatch, Started, TokenText};
+pub use tokens::{Finish, FoundLoop, Loopwatch, Started, TokenText};

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, WireError, kind};
-use crate::generation::{SamplingSettings, Semantics};
+use super::fields::{Fields, Unknown, WireError, kind};
+use crate::generation::{RepetitionDetection, SamplingSettings, Semantics};
 
 /// Most stop strings of one request; each is compared at every character of the answer.
 const MOST_STOPS: usize = 32;
@@ -16,7 +16,10 @@ const MOST_STOP_BYTES: usize = 1024;
 const MOST_BIASES: usize = 4096;
 
 /// Takes the fields that mean the same in every API.
-pub(super) fn settings(fields: &mut Fields<'_>) -> Result<SamplingSettings, WireError> {
+pub(super) fn settings(
+    fields: &mut Fields<'_>,
+    unknown: &mut Unknown,
+) -> Result<SamplingSettings, WireError> {
     Ok(SamplingSettings {
         semantics: semantics(fields)?,
         temperature: fields.number("temperature")?,
@@ -36,7 +39,27 @@ pub(super) fn settings(fields: &mut Fields<'_>) -> Result<SamplingSettings, Wire
         logit_bias: logit_bias(fields)?,
         stop: None,
         ignore_eos: fields.flag("ignore_eos")?,
+        repetition_detection: repetition_detection(fields, unknown)?,
     })
+}
+
+/// vLLM's object. What is absent in it is 0, as there.
+fn repetition_detection(
+    fields: &mut Fields<'_>,
+    unknown: &mut Unknown,
+) -> Result<Option<RepetitionDetection>, WireError> {
+    const FIELD: &str = "repetition_detection";
+    let Some(value) = fields.optional(FIELD) else {
+        return Ok(None);
+    };
+    let mut rule = Fields::of(value, fields.place(FIELD))?;
+    let read = RepetitionDetection {
+        max_pattern_size: rule.size("max_pattern_size")?.unwrap_or(0),
+        min_pattern_size: rule.size("min_pattern_size")?.unwrap_or(0),
+        min_count: rule.size("min_count")?.unwrap_or(0),
+    };
+    rule.finish(unknown)?;
+    Ok(Some(read))
 }
 
 fn semantics(fields: &mut Fields<'_>) -> Result<Option<Semantics>, WireError> {

@@ -1,4 +1,5 @@
-//! Our extension of every API: the token ids behind an answer, with the field `return_tokens`.
+//! Our extension of every API: the token ids behind an answer, with the field `return_tokens`, and
+//! the loop in it, where the server tells of loops.
 //!
 //! The names are those of [`generation`](crate::generation), so that an answer read back over
 //! HTTP is the transcript that the server saw, times apart. `docs/serving.md` documents it.
@@ -25,6 +26,22 @@ pub struct Loopwatch {
     /// The end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
+    /// Answers that loop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loops: Vec<FoundLoop>,
+}
+
+/// A loop that was confirmed in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundLoop {
+    /// The number of the answer, where there are several.
+    pub choice: usize,
+    /// Tokens of the block that repeats.
+    pub period: usize,
+    /// The first token of its first copy, counted from 0.
+    pub onset: usize,
+    /// The token that confirmed it.
+    pub at: usize,
 }
 
 /// The prompt is tokenized.

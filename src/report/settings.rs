@@ -66,6 +66,7 @@ fn values(params: &SamplingParams) -> Vec<Value> {
         logit_bias,
         stop,
         ignore_eos,
+        repetition_detection,
     } = params;
     let value = |name, text: String, on, always| Value {
         name,
@@ -144,6 +145,16 @@ fn values(params: &SamplingParams) -> Vec<Value> {
         ),
         value("stop", format!("{stop:?}"), !stop.is_empty(), false),
         value("ignore_eos", ignore_eos.to_string(), *ignore_eos, false),
+        value(
+            "repetition_detection",
+            repetition_detection.map_or_else(String::new, |rule| {
+                let shortest = rule.min_pattern_size.max(1);
+                let (longest, count) = (rule.max_pattern_size, rule.min_count);
+                format!("{shortest} to {longest} tokens, {count} times")
+            }),
+            repetition_detection.is_some(),
+            false,
+        ),
     ]
 }
 

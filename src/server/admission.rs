@@ -90,6 +90,7 @@ impl App {
             let problem = format!("{most} answers are running or waiting; try again soon");
             return Err(Refusal::busy(problem));
         };
+        self.check_repetition(&order.sampling)?;
         let sampling = self.options.sampling.overlaid(&order.sampling).resolve()?;
         self.check_bias(&sampling)?;
 
@@ -240,6 +241,20 @@ impl App {
                     format!("logit_bias names token {id}, but the vocabulary has {size} tokens");
                 Err(Refusal::field("logit_bias", problem))
             }
+        }
+    }
+
+    /// What a request makes each of its tokens cost is for the operator to limit.
+    fn check_repetition(&self, asked: &SamplingSettings) -> Result<(), Refusal> {
+        let most = self.options.limits.repetition_pattern_tokens;
+        match asked.repetition_detection {
+            Some(rule) if rule.max_pattern_size > most => {
+                let field = "repetition_detection.max_pattern_size";
+                let size = rule.max_pattern_size;
+                let problem = format!("{field} is {size}, but this server allows at most {most}");
+                Err(Refusal::field(field, problem))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -5,8 +5,7 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{BoxStream, SelectAll, select_all};
 
 use super::refusal::Refusal;
-use super::watch::{Complete, Watched};
-use crate::generation::Event;
+use super::watch::{Complete, Seen, Watched};
 
 /// All answers, complete, in order. The first failure ends the others.
 pub(super) async fn complete(answers: Vec<Watched>) -> Result<Vec<Complete>, Refusal> {
@@ -15,7 +14,7 @@ pub(super) async fn complete(answers: Vec<Watched>) -> Result<Vec<Complete>, Ref
 
 /// Events of several answers as they come, each with the number of its answer.
 pub(super) struct Merged {
-    events: SelectAll<BoxStream<'static, (usize, Result<Event, Refusal>)>>,
+    events: SelectAll<BoxStream<'static, (usize, Result<Seen, Refusal>)>>,
 }
 
 impl Merged {
@@ -23,7 +22,7 @@ impl Merged {
     /// status instead of within a stream.
     pub(super) async fn begin(
         answers: Vec<Watched>,
-    ) -> Result<(Self, Option<(usize, Event)>), Refusal> {
+    ) -> Result<(Self, Option<(usize, Seen)>), Refusal> {
         let numbered = answers
             .into_iter()
             .enumerate()
@@ -38,7 +37,7 @@ impl Merged {
         Ok((merged, first))
     }
 
-    pub(super) async fn next(&mut self) -> Option<(usize, Result<Event, Refusal>)> {
+    pub(super) async fn next(&mut self) -> Option<(usize, Result<Seen, Refusal>)> {
         self.events.next().await
     }
 }

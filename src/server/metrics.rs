@@ -163,7 +163,7 @@ impl Metrics {
             phase: Phase::Waiting,
             last: None,
             watch: Watch::new(Settings::default()),
-            confirmed: false,
+            confirmed: None,
         }
     }
 }
@@ -182,7 +182,7 @@ pub(super) struct Observer {
     /// When the last token was made.
     last: Option<Duration>,
     watch: Watch,
-    confirmed: bool,
+    confirmed: Option<Change>,
 }
 
 impl Observer {
@@ -230,13 +230,15 @@ impl Observer {
         self.watch.verdict()
     }
 
-    /// Whether a loop was ever confirmed.
-    pub(super) fn confirmed(&self) -> bool {
+    /// The first loop that was confirmed.
+    pub(super) fn confirmed(&self) -> Option<Change> {
         self.confirmed
     }
 
     fn tell(&mut self, change: Change) {
-        self.confirmed |= change.state == LoopState::Confirmed;
+        if change.state == LoopState::Confirmed {
+            self.confirmed.get_or_insert(change);
+        }
         let state = match change.state {
             state @ (LoopState::Suspected | LoopState::Confirmed) => state.name(),
             LoopState::Ended | LoopState::Recovered | LoopState::Relapsed => return,

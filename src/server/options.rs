@@ -33,13 +33,15 @@ pub enum OnLoop {
     /// It is counted, logged and traced, and goes on.
     #[default]
     Observe,
+    /// The same, and the client is told. No token changes.
+    Annotate,
     /// The generation is cancelled, and the answer ends with the reason `repetition`.
     Stop,
 }
 
 /// A policy that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("write observe or stop")]
+#[error("write observe, annotate or stop")]
 pub struct UnknownPolicy;
 
 impl FromStr for OnLoop {
@@ -48,6 +50,7 @@ impl FromStr for OnLoop {
     fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
         match name {
             "observe" => Ok(Self::Observe),
+            "annotate" => Ok(Self::Annotate),
             "stop" => Ok(Self::Stop),
             _ => Err(UnknownPolicy),
         }
@@ -81,6 +84,9 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of answers kept to be given again; 0 keeps none, so that every answer is generated.
     pub answer_cache_bytes: usize,
+    /// Longest block of tokens that a request's `repetition_detection` may look for; 0 refuses the
+    /// field.
+    pub repetition_pattern_tokens: usize,
 }
 
 /// How long at most.
@@ -108,6 +114,8 @@ impl Default for Limits {
             answers: 64 + 256,
             connections: 1024,
             answer_cache_bytes: 0,
+            // Each costs every token of such an answer one comparison.
+            repetition_pattern_tokens: 2048,
         }
     }
 }

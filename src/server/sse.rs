@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use super::answers::Merged;
 use super::refusal::Refusal;
-use crate::generation::Event;
+use super::watch::Seen;
 
 /// Tells the events of answers in the words of an API.
 pub(super) trait Narrator: Send + 'static {
     /// What an event of an answer means to the client.
-    fn tell(&mut self, answer: usize, event: Event, out: &mut Out);
+    fn tell(&mut self, answer: usize, seen: Seen, out: &mut Out);
 
     /// The end of all answers.
     fn end(&mut self, out: &mut Out);
@@ -63,13 +63,13 @@ struct State<N> {
 /// Streams answers to the client, from their first event on.
 pub(super) fn respond<N: Narrator>(
     merged: Merged,
-    first: Option<(usize, Event)>,
+    first: Option<(usize, Seen)>,
     mut narrator: N,
     every: Duration,
 ) -> Response {
     let mut out = Out::default();
-    if let Some((answer, event)) = first {
-        narrator.tell(answer, event, &mut out);
+    if let Some((answer, seen)) = first {
+        narrator.tell(answer, seen, &mut out);
     }
     let keep_alive = KeepAlive::new()
         .interval(every)
@@ -89,7 +89,7 @@ pub(super) fn respond<N: Narrator>(
                 return None;
             }
             match state.merged.next().await {
-                Some((answer, Ok(event))) => state.narrator.tell(answer, event, &mut state.out),
+                Some((answer, Ok(seen))) => state.narrator.tell(answer, seen, &mut state.out),
                 Some((_, Err(refusal))) => {
                     state.over = true;
                     state.narrator.fail(&refusal, &mut state.out);

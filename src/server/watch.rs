@@ -20,7 +20,15 @@ use super::options::OnLoop;
 use super::refusal::Refusal;
 use super::trace::{TraceLine, TraceSink};
 use crate::generation::{Event, EventKind, FinishReason, Transcript, Usage};
+use crate::protocol::FoundLoop;
 use crate::target::EventStream;
+
+/// An event, and what was seen with it that the client is to be told.
+pub(super) struct Seen {
+    pub(super) event: Event,
+    /// The first loop, with the event that confirmed it.
+    pub(super) found: Option<FoundLoop>,
+}
 
 /// The events of one answer.
 pub(super) struct Watched {
@@ -33,6 +41,8 @@ pub(super) struct Watched {
     sink: Option<TraceSink>,
     /// Kept only where a loop may cut the answer off.
     so_far: Option<SoFar>,
+    /// Whether a loop is still to be told to the client.
+    tells_loop: bool,
     over: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -53,6 +63,7 @@ impl Watched {
             line,
             sink: app.options.trace.clone(),
             so_far: (app.options.on_loop == OnLoop::Stop).then(SoFar::default),
+            tells_loop: app.options.on_loop == OnLoop::Annotate,
             over: false,
             _permit: permit,
         }
@@ -61,13 +72,16 @@ impl Watched {
     /// All of the answer.
     pub(super) async fn collect(mut self) -> Result<Complete, Refusal> {
         let mut events = Vec::new();
-        while let Some(event) = std::future::poll_fn(|context| self.poll(context)).await {
-            events.push(event?);
+        let mut found = None;
+        while let Some(seen) = std::future::poll_fn(|context| self.poll(context)).await {
+            let seen = seen?;
+            events.push(seen.event);
+            found = found.or(seen.found);
         }
-        Complete::of(events)
+        Complete::of(events, found)
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Event, Refusal>>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Seen, Refusal>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -82,8 +96,8 @@ impl Watched {
             match self.events.as_mut().poll_next(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(event))) => {
-                    self.see(&event);
-                    return Poll::Ready(Some(Ok(event)));
+                    let found = self.see(&event);
+                    return Poll::Ready(Some(Ok(Seen { event, found })));
                 }
                 Poll::Ready(Some(Err(error))) => Some(error.into()),
                 Poll::Ready(None) if self.line.is_finished() => None,
@@ -101,16 +115,25 @@ impl Watched {
         Poll::Ready(outcome.map(Err))
     }
 
-    fn see(&mut self, event: &Event) {
+    /// Returns the loop that the client is to be told of now.
+    fn see(&mut self, event: &Event) -> Option<FoundLoop> {
         self.pulse.beat();
         self.observer.see(event);
         self.line.see(event);
         if let Some(so_far) = &mut self.so_far {
             so_far.see(event);
         }
-        if self.observer.confirmed() && !self.line.is_finished() {
+        let change = self.observer.confirmed()?;
+        if !self.line.is_finished() {
             self.cut(event.at);
         }
+        std::mem::take(&mut self.tells_loop).then_some(FoundLoop {
+            // Whoever has several answers numbers them.
+            choice: 0,
+            period: change.period,
+            onset: change.onset,
+            at: change.at,
+        })
     }
 
     /// Ends a generation that loops, if that is the policy: the events that are left are replaced
@@ -124,7 +147,7 @@ impl Watched {
 }
 
 impl Stream for Watched {
-    type Item = Result<Event, Refusal>;
+    type Item = Result<Seen, Refusal>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll(context)
@@ -144,17 +167,23 @@ pub(super) struct Complete {
     pub(super) transcript: Transcript,
     /// Text that was held back until the end.
     pub(super) late: String,
+    /// The loop that the client is to be told of.
+    pub(super) found: Option<FoundLoop>,
 }
 
 impl Complete {
-    fn of(events: Vec<Event>) -> Result<Self, Refusal> {
+    fn of(events: Vec<Event>, found: Option<FoundLoop>) -> Result<Self, Refusal> {
         let late = match events.last().map(|event| &event.kind) {
             Some(EventKind::Finished { text, .. }) => text.clone(),
             _ => String::new(),
         };
         let transcript = Transcript::from_events(events)
             .map_err(|error| Refusal::new(StatusCode::BAD_GATEWAY, error.to_string()))?;
-        Ok(Self { transcript, late })
+        Ok(Self {
+            transcript,
+            late,
+            found,
+        })
     }
 
     pub(super) fn reason(&self) -> FinishReason {

@@ -203,7 +203,7 @@ mod tests {
             .as_object()
             .expect("fields")
             .len();
-        // `seed` is a repeat; `logit_bias` and `stop` are tables and lists.
-        assert_eq!(all, FIELDS.len() + 3);
+        // `seed` is a repeat; `logit_bias`, `stop` and `repetition_detection` are tables and lists.
+        assert_eq!(all, FIELDS.len() + 4);
     }
 }

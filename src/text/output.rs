@@ -4,13 +4,14 @@
 //! ([`OutputFormat`]); only those are looked for, so that a model that prints JSON is not misread.
 //! Text is read one character at a time and nothing looks ahead, so how it is cut into pieces
 //! changes nothing. What is not a complete, well-formed call stays text, unchanged: a call is
-//! never guessed at and never lost.
+//! never guessed at and never lost. Neither is one whose arguments its tool does not take.
 //!
 //! ```text
 //!  OutputParser ─▶ tagged ──▶ hermes, function_xml, mistral, llama, python_calls   (ReadCall)
 //!             └──▶ harmony                                        └──▶ voice ─▶ [Piece]
 //! ```
 
+mod arguments;
 mod calls;
 mod format;
 mod function_xml;
@@ -29,6 +30,7 @@ use std::collections::VecDeque;
 pub use format::{CallFormat, OutputFormat, ThinkMarks};
 
 use crate::generation::{ToolCall, ToolSpec};
+use arguments::Arguments;
 use harmony::Harmony;
 use tagged::Tagged;
 use voice::Voice;
@@ -68,7 +70,7 @@ impl OutputParser {
     pub fn new(format: &OutputFormat, tools: &[ToolSpec], thinking: bool) -> Self {
         let mut voice = Voice::default();
         let machine = if format.has(CallFormat::Harmony) {
-            Machine::Harmony(Harmony::new(thinking, &mut voice))
+            Machine::Harmony(Harmony::new(tools, thinking, &mut voice))
         } else if format.is_plain() {
             Machine::Plain
         } else {
@@ -79,6 +81,17 @@ impl OutputParser {
             voice,
             input: VecDeque::new(),
         }
+    }
+
+    /// Takes calls without a look at their arguments, where something else has seen to those.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        match &mut self.machine {
+            Machine::Plain => {}
+            Machine::Tagged(tagged) => tagged.arguments = Arguments::default(),
+            Machine::Harmony(harmony) => harmony.arguments = Arguments::default(),
+        }
+        self
     }
 
     /// Takes more text and returns what became certain. White space may be part of what follows,

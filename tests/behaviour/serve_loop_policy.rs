@@ -1,12 +1,12 @@
-//! What a server does with an answer that loops: it watches, or it stops the answer.
+//! What a server does with an answer that loops: it watches, tells the client, or stops the answer.
 //!
 //! The scripted model repeats five tokens for ever without a penalty, and ends by itself with one.
 
 use loopwatch::loops::{LoopDetector, LoopState, Thresholds};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::served::{Path, Server, scripted};
+use crate::served::{Answer, Path, Server, scripted};
 use crate::support::Sandbox;
 
 /// As many tokens as are asked for.
@@ -62,8 +62,99 @@ fn stop_ends_a_loop_and_says_so(
     assert!(stopping.metric("loopwatch_answers_running") < 0.5);
 }
 
+/// The loops that an answer tells of.
+fn told(answer: &Answer) -> Vec<Value> {
+    let objects = match answer.head.contains("text/event-stream") {
+        true => answer.chunks(),
+        false => vec![answer.json()],
+    };
+    let loops = objects.iter().flat_map(|object| {
+        let told = object.get("loopwatch").unwrap_or(object);
+        told["loops"].as_array().cloned().unwrap_or_default()
+    });
+    loops.collect()
+}
+
 #[rstest]
-fn a_healthy_answer_is_the_same_under_both(
+fn annotate_tells_the_client_and_changes_no_token(
+    #[values(Path::Chat, Path::Completions, Path::Messages)] path: Path,
+    #[values(false, true)] stream: bool,
+) {
+    let watching = Server::scripted("period-five", &[]);
+    let telling = Server::scripted("period-five", &["--on-loop", "annotate"]);
+    let (whole, reason, silent) = looping(&watching, path, stream);
+    assert!(!silent.contains("loops"), "{silent}");
+    let (same, same_reason, _) = looping(&telling, path, stream);
+    assert_eq!((same, same_reason), (whole.clone(), reason));
+
+    let at = confirmed(&whole) - 1;
+    let expected = json!({"choice": 0, "period": 5, "onset": 0, "at": at});
+    for return_tokens in [true, false] {
+        let over = json!({
+            "repetition_penalty": 1.0, "max_tokens": ASKED, "return_tokens": return_tokens,
+        });
+        let answer = telling.post(path.as_str(), &path.body("go", stream, &over));
+        let loops = told(&answer);
+        assert_eq!(loops, std::slice::from_ref(&expected), "{}", answer.body);
+        let header = format!("x-loopwatch-loop: choice=0; period=5; onset=0; at={at}");
+        assert_eq!(answer.head.contains(&header), !stream, "{}", answer.head);
+        if stream {
+            told_at_once(&answer, path);
+        }
+    }
+    let healthy = path.body("go", stream, &json!({}));
+    let healthy = telling.post(path.as_str(), &healthy);
+    assert_eq!(healthy.tokens().1, "stop");
+    assert_eq!(told(&healthy), Vec::<Value>::new());
+    assert!(
+        !healthy.head.contains("x-loopwatch-loop"),
+        "{}",
+        healthy.head
+    );
+}
+
+/// A client hears of the loop while the answer goes on, in a chunk of the form that it knows.
+fn told_at_once(answer: &Answer, path: Path) {
+    let events = answer.events();
+    let mut places = (0..)
+        .zip(&events)
+        .filter(|(_, (_, data))| data.contains("\"loops\""));
+    let (place, (name, data)) = places.next().expect("told");
+    assert!(place * 2 < events.len(), "{place} of {}", events.len());
+    assert!(places.next().is_none(), "told once");
+    match path {
+        Path::Messages => assert_eq!(name, "loopwatch"),
+        Path::Chat | Path::Completions => {
+            assert!(data.contains("\"choices\":[{\"index\":0"), "{data}");
+        }
+    }
+}
+
+#[rstest]
+fn annotate_says_which_of_several_answers(
+    #[values(Path::Chat, Path::Completions)] path: Path,
+    #[values(false, true)] stream: bool,
+) {
+    let server = Server::scripted("period-five", &["--on-loop", "annotate"]);
+    let over = json!({
+        "repetition_penalty": 1.0, "max_tokens": ASKED, "return_tokens": false, "n": 2,
+    });
+    let answer = server.post(path.as_str(), &path.body("go", stream, &over));
+    let mut choices: Vec<_> = told(&answer)
+        .iter()
+        .map(|told| told["choice"].clone())
+        .collect();
+    choices.sort_by_key(Value::as_u64);
+    assert_eq!(choices, [0, 1], "{}", answer.head);
+    for chunk in answer.chunks().iter().filter(|_| stream) {
+        if let Some(told) = chunk.get("loopwatch") {
+            assert_eq!(told["loops"][0]["choice"], chunk["choices"][0]["index"]);
+        }
+    }
+}
+
+#[rstest]
+fn a_healthy_answer_is_the_same_under_all(
     #[values(Path::Chat, Path::Completions, Path::Messages)] path: Path,
     #[values(false, true)] stream: bool,
 ) {
@@ -75,7 +166,8 @@ fn a_healthy_answer_is_the_same_under_both(
     };
     let (ids, reason) = ask("stop");
     assert_eq!((ids.len(), reason.as_str()), (6, "stop"));
-    assert_eq!((ids, reason), ask("observe"));
+    assert_eq!((ids.clone(), reason.clone()), ask("observe"));
+    assert_eq!((ids, reason), ask("annotate"));
 }
 
 #[rstest]

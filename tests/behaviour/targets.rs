@@ -8,7 +8,8 @@ use futures_util::StreamExt;
 use loopwatch::endpoint::{Endpoint, HttpEndpoint, TargetWire};
 use loopwatch::engine::{Engine, EngineOptions};
 use loopwatch::generation::{
-    FinishReason, GenerateRequest, Message, Prompt, Role, SamplingSettings, ToolSpec, Transcript,
+    FinishReason, GenerateRequest, Message, Prompt, RepetitionDetection, Role, SamplingSettings,
+    ToolSpec, Transcript,
 };
 use loopwatch::model::ModelRef;
 use loopwatch::server::{Served, ServerOptions, serve};
@@ -159,6 +160,16 @@ fn settings() -> Vec<SamplingSettings> {
             logit_bias: Some([(260, 4.5), (261, -1.25)].into()),
             ignore_eos: Some(true),
             max_tokens: Some(33),
+            ..base.clone()
+        },
+        SamplingSettings {
+            repetition_penalty: Some(1.0),
+            repetition_detection: Some(RepetitionDetection {
+                max_pattern_size: 40,
+                min_pattern_size: 2,
+                min_count: 2,
+            }),
+            max_tokens: Some(80),
             ..base
         },
     ]
@@ -212,7 +223,7 @@ fn a_model_behind_the_server_gives_its_transcript(#[case] script: &str) {
             }
         }
     }
-    assert_eq!(compared, 6 * (2 * 4 + 2 * 2));
+    assert_eq!(compared, 7 * (2 * 4 + 2 * 2));
 }
 
 #[test]

@@ -15,13 +15,13 @@ KEY = "a-key-for-tests"
 
 
 @contextmanager
-def served(model):
+def served(model, *arguments):
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("MLX_")
     }
     environment |= {"LOOPWATCH_API_KEY": KEY, "LOOPWATCH_LOG": "off"}
     process = subprocess.Popen(
-        [PROGRAM, "serve", "--port", "0", "--model", model],
+        [PROGRAM, "serve", "--port", "0", "--model", model, *arguments],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -60,6 +60,14 @@ def coder(tmp_path_factory):
 def counter():
     """A model that says one two three four five, over and over below a penalty of 1.031."""
     with served("script:scenarios/checkpoints/period-five.yaml") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def looper():
+    """The same without a penalty, behind a server that tells its clients of loops."""
+    model = "script:scenarios/checkpoints/period-five.yaml"
+    with served(model, "--on-loop", "annotate", "--repetition-penalty", "1.0") as url:
         yield url
 
 

@@ -134,3 +134,19 @@ def test_errors(counter):
         anthropic_at(counter, api_key="wrong").messages.create(
             model="m", max_tokens=3, messages=GO
         )
+
+
+def test_a_loop_is_told_beside_the_answer(looper):
+    client = anthropic_at(looper)
+    request = {"model": "m", "max_tokens": 400, "messages": GO}
+    whole = client.messages.create(**request)
+    (found,) = whole.model_extra["loopwatch"]["loops"]
+    assert (found["period"], found["onset"]) == (5, 0)
+    # The event that tells it is none that the package knows, and the answer is not disturbed.
+    with client.messages.stream(**request) as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text == whole.content[0].text
+    assert final.stop_reason == "max_tokens"
+    kinds = {event.type for event in client.messages.create(**request, stream=True)}
+    assert "message_stop" in kinds

@@ -191,3 +191,33 @@ def test_warnings(counter):
         model="m", messages=GO, extra_body={"temprature": 1}
     )
     assert "did you mean 'temperature'?" in raw.headers["warning"]
+
+
+def test_a_loop_is_told_beside_the_answer(looper):
+    client = openai_at(looper)
+    request = {"model": "m", "messages": GO, "max_tokens": 400}
+    whole = client.chat.completions.create(**request)
+    (found,) = whole.model_extra["loopwatch"]["loops"]
+    assert (found["choice"], found["period"], found["onset"]) == (0, 5, 0)
+    raw = client.chat.completions.with_raw_response.create(**request)
+    assert f"at={found['at']}" in raw.headers["x-loopwatch-loop"]
+    with client.chat.completions.stream(**request) as stream:
+        chunks = [event.chunk for event in stream if event.type == "chunk"]
+        final = stream.get_final_completion()
+    told = [chunk for chunk in chunks if "loopwatch" in chunk.model_extra]
+    assert [chunk.model_extra["loopwatch"]["loops"] for chunk in told] == [[found]]
+    assert final.choices[0].message.content == whole.choices[0].message.content
+    assert final.choices[0].finish_reason == "length"
+    plain = client.completions.create(model="m", prompt="go", max_tokens=400, stream=True)
+    assert sum("loopwatch" in chunk.model_extra for chunk in plain) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_repetition_ends_the_answer(looper, stream):
+    rule = {"max_pattern_size": 8, "min_count": 3}
+    answer = openai_at(looper).chat.completions.create(
+        model="m", messages=GO, stream=stream, extra_body={"repetition_detection": rule}
+    )
+    choice = (list(answer)[-1] if stream else answer).choices[0]
+    assert choice.finish_reason == "repetition"
+    assert choice.model_extra["stop_reason"] == "repetition_detected"

@@ -61,7 +61,7 @@ impl MessagesRequest {
             }
             ToolChoice::Forced(tools) => Some(Constraint::Call { tools }),
         };
-        let mut sampling = sampling::settings(&mut fields)?;
+        let mut sampling = sampling::settings(&mut fields, &mut unknown)?;
         sampling.stop = sampling::stop(&mut fields, "stop_sequences")?;
         // They name the caller, or a service class, and change no token.
         fields.without_effect(&["metadata", "service_tier"]);

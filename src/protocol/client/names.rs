@@ -107,6 +107,10 @@ fn extended(form: &Form, sampling: &SamplingParams) -> Map<String, Value> {
 
 fn llama_cpp(form: &Form, sampling: &SamplingParams) -> Result<Map<String, Value>, Unsupported> {
     own_semantics(sampling)?;
+    if sampling.repetition_detection.is_some() {
+        let remedy = "llama.cpp's server does not have it; switch it off in the scenario";
+        return Err(Unsupported::new("repetition_detection", remedy));
+    }
     let mut fields = extended(form, sampling);
     for (ours, theirs) in [
         ("repetition_penalty", "repeat_penalty"),
@@ -142,6 +146,9 @@ fn standard(api: Api, sampling: &SamplingParams) -> Result<Map<String, Value>, U
     }
     if sampling.ignore_eos {
         return Err(refuse("ignore_eos".to_owned()));
+    }
+    if sampling.repetition_detection.is_some() {
+        return Err(refuse("repetition_detection".to_owned()));
     }
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);

@@ -18,6 +18,12 @@ pub fn finish_reason(reason: FinishReason) -> &'static str {
     }
 }
 
+/// What vLLM says besides, where `finish_reason` is one that OpenAI's API does not have.
+#[must_use]
+pub fn stop_reason(reason: FinishReason) -> Option<&'static str> {
+    (reason == FinishReason::Repetition).then_some("repetition_detected")
+}
+
 /// A complete answer to a chat.
 #[derive(Debug, Serialize)]
 pub struct ChatAnswer<'a> {
@@ -49,6 +55,9 @@ pub struct ChatChoice {
     pub logprobs: Option<Logprobs>,
     /// Why it ended.
     pub finish_reason: &'static str,
+    /// vLLM's extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<&'static str>,
 }
 
 /// What the assistant said.
@@ -139,6 +148,9 @@ pub struct ChunkChoice {
     pub logprobs: Option<Logprobs>,
     /// Set in an answer's last chunk.
     pub finish_reason: Option<&'static str>,
+    /// vLLM's extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<&'static str>,
 }
 
 /// What is new in a message.
@@ -223,6 +235,9 @@ pub struct TextChoice {
     pub logprobs: Option<LegacyLogprobs>,
     /// Null until the end.
     pub finish_reason: Option<&'static str>,
+    /// vLLM's extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<&'static str>,
 }
 
 /// Log-probabilities of a plain prompt's answer: parallel lists.

@@ -8,7 +8,7 @@ mod request;
 pub use answer::{
     ApiError, ChatAnswer, ChatChoice, ChatChunk, ChatDelta, ChatMessage, ChunkChoice, ErrorBody,
     FunctionCall, LegacyLogprobs, Logprobs, ModelCard, ModelList, TextAnswer, TextChoice,
-    TokenLogprob, TokensDetails, TopLogprob, WireToolCall, WireUsage, finish_reason,
+    TokenLogprob, TokensDetails, TopLogprob, WireToolCall, WireUsage, finish_reason, stop_reason,
 };
 pub use chat::{Chat, read_chat};
 pub use request::{ChatRequest, Common, CompletionRequest, Streaming};

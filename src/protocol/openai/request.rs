@@ -136,7 +136,7 @@ impl CompletionRequest {
 }
 
 fn common(fields: &mut Fields<'_>, unknown: &mut Unknown) -> Result<Common, WireError> {
-    let mut sampling = sampling::settings(fields)?;
+    let mut sampling = sampling::settings(fields, unknown)?;
     sampling.stop = sampling::stop(fields, "stop")?;
     // They name the caller, or a service class, and change no token.
     fields.without_effect(&[
@@ -273,6 +273,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::generation::RepetitionDetection;
 
     fn chat(mut body: Value) -> Result<ChatRequest, WireError> {
         body["messages"] = json!([{"role": "user", "content": "a"}]);
@@ -287,6 +288,7 @@ mod tests {
             "presence_penalty": -1, "frequency_penalty": 0.5, "logit_bias": {"5": -100},
             "stop": "x", "xtc_probability": 0.5, "xtc_threshold": 0.2, "presence_context_size": 1,
             "frequency_context_size": 2, "ignore_eos": true, "semantics": "mlx-lm-0.32.2",
+            "repetition_detection": {"max_pattern_size": 8, "min_count": 3},
         }))
         .expect("valid");
         let expected = SamplingSettings {
@@ -308,6 +310,11 @@ mod tests {
             logit_bias: Some([(5, -100.0)].into()),
             stop: Some(vec!["x".to_owned()]),
             ignore_eos: Some(true),
+            repetition_detection: Some(RepetitionDetection {
+                max_pattern_size: 8,
+                min_pattern_size: 0,
+                min_count: 3,
+            }),
         };
         assert_eq!(request.common.sampling, expected);
         assert_eq!(request.common.unknown, []);
@@ -367,6 +374,11 @@ mod tests {
     )]
     #[case(json!({"semantics": "mlx-lm-9"}), "semantics: there are no semantics 'mlx-lm-9'")]
     #[case(json!({"n": 2, "return_tokens": true}), "return_tokens: needs n = 1")]
+    #[case(json!({"repetition_detection": 3}), "repetition_detection: expected an object, found a number")]
+    #[case(
+        json!({"repetition_detection": {"min_count": -2}}),
+        "repetition_detection.min_count: expected a whole number, 0 or more, found -2"
+    )]
     fn wrong_values_name_their_field(#[case] body: Value, #[case] message: &str) {
         let error = chat(body).expect_err("refused").to_string();
         assert!(error.starts_with(message), "{error}");

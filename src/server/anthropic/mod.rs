@@ -62,7 +62,7 @@ async fn count_by_asking(app: &App, request: &MessagesRequest) -> Result<usize, 
         Some(answer) => answer.next().await,
         None => None,
     };
-    match first.transpose()?.map(|event| event.kind) {
+    match first.transpose()?.map(|seen| seen.event.kind) {
         Some(EventKind::Started { input_tokens }) => Ok(input_tokens),
         _ => Err(Refusal::not_found(
             "this model does not tell how many tokens a prompt has".to_owned(),
@@ -105,9 +105,9 @@ async fn complete(
         stop_reason: Some(stop_reason(answer.reason())),
         stop_sequence: stop_sequence(answer.reason(), stops, said, &ids, vocabulary),
         usage: answer.usage().into(),
-        loopwatch: return_tokens.then(|| loopwatch::whole(answer)),
+        loopwatch: loopwatch::told(&answers, return_tokens),
     };
-    Ok(Json(message).into_response())
+    Ok(loopwatch::mark(&answers, Json(message).into_response()))
 }
 
 fn blocks(answer: &Complete) -> Vec<OutBlock> {

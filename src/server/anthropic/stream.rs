@@ -11,10 +11,10 @@ use super::super::admission::App;
 use super::super::answers::Merged;
 use super::super::refusal::{Api, Refusal};
 use super::super::sse::{self, Narrator, Out};
-use super::super::watch::Watched;
+use super::super::watch::{Seen, Watched};
 use super::super::{loopwatch, names};
 use super::stop_sequence;
-use crate::generation::{Channel, Event, EventKind, FinishReason, ToolCall, Usage};
+use crate::generation::{Channel, EventKind, FinishReason, ToolCall, Usage};
 use crate::protocol::anthropic::{MessageAnswer, MessageUsage, stop_reason};
 
 /// The answer as a stream.
@@ -147,7 +147,10 @@ impl MessageNarrator {
 }
 
 impl Narrator for MessageNarrator {
-    fn tell(&mut self, _: usize, event: Event, out: &mut Out) {
+    fn tell(&mut self, _: usize, Seen { event, found }: Seen, out: &mut Out) {
+        if let Some(found) = found {
+            out.event("loopwatch", &loopwatch::found(found));
+        }
         let has_parts = match &event.kind {
             EventKind::Delta { .. } | EventKind::ToolCall(_) | EventKind::Finished { .. } => true,
             EventKind::Started { .. }

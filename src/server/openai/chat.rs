@@ -10,15 +10,15 @@ use super::super::admission::App;
 use super::super::answers::{self, Merged};
 use super::super::refusal::{Api, Refusal};
 use super::super::sse::{self, Narrator, Out};
-use super::super::watch::{Complete, Watched};
+use super::super::watch::{Complete, Seen, Watched};
 use super::super::{loopwatch, names};
 use super::logprobs;
-use crate::generation::{Channel, Event, EventKind, Token};
-use crate::protocol::Loopwatch;
+use crate::generation::{Channel, EventKind, Token};
 use crate::protocol::openai::{
     ChatAnswer, ChatChoice, ChatChunk, ChatDelta, ChatMessage, ChunkChoice, Common, Streaming,
-    WireToolCall, WireUsage, finish_reason,
+    WireToolCall, WireUsage, finish_reason, stop_reason,
 };
+use crate::protocol::{FoundLoop, Loopwatch};
 
 /// One complete answer, or `n` of them.
 pub(super) async fn complete(
@@ -31,13 +31,12 @@ pub(super) async fn complete(
     for (index, answer) in answers.iter().enumerate() {
         usage.add(answer.usage(), index > 0);
     }
-    let told = answers.first().filter(|_| common.return_tokens);
     let answer = ChatAnswer {
         id: &names::id("chatcmpl-"),
         object: "chat.completion",
         created: names::now(),
         model: &app.served.name,
-        loopwatch: told.map(loopwatch::whole),
+        loopwatch: loopwatch::told(&answers, common.return_tokens),
         choices: answers
             .iter()
             .enumerate()
@@ -45,7 +44,7 @@ pub(super) async fn complete(
             .collect(),
         usage,
     };
-    Ok(Json(answer).into_response())
+    Ok(loopwatch::mark(&answers, Json(answer).into_response()))
 }
 
 fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> ChatChoice {
@@ -69,6 +68,7 @@ fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> ChatCh
             .top_logprobs
             .map(|_| logprobs::chat(&answer.transcript.tokens, vocabulary)),
         finish_reason: finish_reason(answer.reason()),
+        stop_reason: stop_reason(answer.reason()),
     }
 }
 
@@ -100,6 +100,8 @@ struct Part {
     /// What was said and is not sent yet: it goes with its token where tokens are told.
     said: ChatDelta,
     calls: usize,
+    /// A loop that goes with the answer's next chunk.
+    loops: Vec<FoundLoop>,
 }
 
 struct ChatNarrator {
@@ -127,9 +129,10 @@ impl ChatNarrator {
     }
 
     /// A chunk of one answer.
-    fn send(&self, choice: ChunkChoice, told: Option<Loopwatch>, out: &mut Out) {
+    fn send(&mut self, choice: ChunkChoice, told: Option<Loopwatch>, out: &mut Out) {
+        let loops = std::mem::take(&mut self.parts[choice.index].loops);
         let mut chunk = self.chunk(Some(choice));
-        chunk.loopwatch = told;
+        chunk.loopwatch = loopwatch::with(told, loops);
         out.data(&chunk);
     }
 
@@ -186,11 +189,15 @@ fn plain(index: usize, delta: ChatDelta) -> ChunkChoice {
         delta,
         logprobs: None,
         finish_reason: None,
+        stop_reason: None,
     }
 }
 
 impl Narrator for ChatNarrator {
-    fn tell(&mut self, index: usize, event: Event, out: &mut Out) {
+    fn tell(&mut self, index: usize, Seen { event, found }: Seen, out: &mut Out) {
+        let choice = index;
+        let found = found.map(|found| FoundLoop { choice, ..found });
+        self.parts[index].loops.extend(found);
         let told = self.return_tokens.then(|| loopwatch::part(&event.kind));
         match event.kind {
             EventKind::Started { .. } => {
@@ -228,6 +235,7 @@ impl Narrator for ChatNarrator {
                 self.usage.add(usage, index > 0);
                 let mut choice = plain(index, self.said(index));
                 choice.finish_reason = Some(finish_reason(reason));
+                choice.stop_reason = stop_reason(reason);
                 self.send(choice, told, out);
             }
         }

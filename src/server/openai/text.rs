@@ -11,14 +11,14 @@ use super::super::admission::App;
 use super::super::answers::{self, Merged};
 use super::super::refusal::{Api, Refusal};
 use super::super::sse::{self, Narrator, Out};
-use super::super::watch::{Complete, Watched};
+use super::super::watch::{Complete, Seen, Watched};
 use super::super::{loopwatch, names};
 use super::logprobs;
-use crate::generation::{Channel, Event, EventKind, FinishReason};
-use crate::protocol::Loopwatch;
+use crate::generation::{Channel, EventKind, FinishReason};
 use crate::protocol::openai::{
-    Common, Streaming, TextAnswer, TextChoice, WireUsage, finish_reason,
+    Common, Streaming, TextAnswer, TextChoice, WireUsage, finish_reason, stop_reason,
 };
+use crate::protocol::{FoundLoop, Loopwatch};
 
 /// A plain prompt's answer is text; that some of it reads like a call is no reason to stop.
 fn reason(reason: FinishReason) -> &'static str {
@@ -39,13 +39,12 @@ pub(super) async fn complete(
     for (index, answer) in answers.iter().enumerate() {
         usage.add(answer.usage(), !index.is_multiple_of(common.n));
     }
-    let told = answers.first().filter(|_| common.return_tokens);
     let answer = TextAnswer {
         id: &names::id("cmpl-"),
         object: "text_completion",
         created: names::now(),
         model: &app.served.name,
-        loopwatch: told.map(loopwatch::whole),
+        loopwatch: loopwatch::told(&answers, common.return_tokens),
         choices: answers
             .iter()
             .enumerate()
@@ -53,7 +52,7 @@ pub(super) async fn complete(
             .collect(),
         usage: Some(usage),
     };
-    Ok(Json(answer).into_response())
+    Ok(loopwatch::mark(&answers, Json(answer).into_response()))
 }
 
 fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> TextChoice {
@@ -65,6 +64,7 @@ fn choice(app: &App, index: usize, answer: &Complete, common: &Common) -> TextCh
             .top_logprobs
             .map(|_| logprobs::legacy(&answer.transcript.tokens, vocabulary, &mut 0)),
         finish_reason: Some(reason(answer.reason())),
+        stop_reason: stop_reason(answer.reason()),
     }
 }
 
@@ -84,6 +84,7 @@ pub(super) async fn stream(
         logprobs: common.top_logprobs.is_some(),
         return_tokens: common.return_tokens,
         offsets: vec![0; answers.len()],
+        found: vec![None; answers.len()],
         usage: WireUsage::default(),
         app,
     };
@@ -102,6 +103,8 @@ struct TextNarrator {
     return_tokens: bool,
     /// Characters so far, for each answer.
     offsets: Vec<usize>,
+    /// A loop that goes with the next chunk, for each answer.
+    found: Vec<Option<FoundLoop>>,
     usage: WireUsage,
 }
 
@@ -126,13 +129,18 @@ impl TextNarrator {
 }
 
 impl Narrator for TextNarrator {
-    fn tell(&mut self, index: usize, event: Event, out: &mut Out) {
+    fn tell(&mut self, index: usize, Seen { event, found }: Seen, out: &mut Out) {
+        let choice = index;
+        if let Some(found) = found {
+            self.found[index] = Some(FoundLoop { choice, ..found });
+        }
         let told = self.return_tokens.then(|| loopwatch::part(&event.kind));
         let mut choice = TextChoice {
             index,
             text: String::new(),
             logprobs: None,
             finish_reason: None,
+            stop_reason: None,
         };
         match event.kind {
             EventKind::Started { .. } | EventKind::ToolCall(_) if !self.return_tokens => return,
@@ -162,9 +170,11 @@ impl Narrator for TextNarrator {
                 self.usage.add(usage, !index.is_multiple_of(self.n));
                 choice.text = text;
                 choice.finish_reason = Some(reason(why));
+                choice.stop_reason = stop_reason(why);
             }
         }
-        self.send(Some(choice), None, told, out);
+        let loops = self.found[index].take().into_iter().collect();
+        self.send(Some(choice), None, loopwatch::with(told, loops), out);
     }
 
     fn end(&mut self, out: &mut Out) {

@@ -14,9 +14,10 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use super::arguments::Arguments;
 use super::read_again;
 use super::voice::Voice;
-use crate::generation::ToolCall;
+use crate::generation::{ToolCall, ToolSpec};
 
 /// Its presence in a template tells the format.
 pub(super) const CHANNEL: &str = "<|channel|>";
@@ -41,6 +42,7 @@ pub(super) struct Harmony {
     state: State,
     /// Text that may be the beginning of a mark.
     candidate: String,
+    pub(super) arguments: Arguments,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,7 @@ enum State {
 }
 
 impl Harmony {
-    pub(super) fn new(thinking: bool, voice: &mut Voice) -> Self {
+    pub(super) fn new(tools: &[ToolSpec], thinking: bool, voice: &mut Voice) -> Self {
         if thinking {
             voice.begin_thought();
         }
@@ -66,6 +68,7 @@ impl Harmony {
                 false => State::Between,
             },
             candidate: String::new(),
+            arguments: Arguments::new(tools.into()),
         }
     }
 
@@ -177,18 +180,22 @@ impl Harmony {
         else {
             return;
         };
-        match serde_json::from_str(&body) {
-            Ok(Value::Object(arguments)) => {
-                voice.call(ToolCall {
-                    id: None,
-                    name,
-                    arguments,
-                });
+        let call = match serde_json::from_str(&body) {
+            Ok(Value::Object(arguments)) => Some(ToolCall {
+                id: None,
+                name,
+                arguments,
+            }),
+            _ => None,
+        };
+        match call.filter(|call| self.arguments.allow(call)) {
+            Some(call) => {
+                voice.call(call);
                 if end == START {
                     read_again(START, input);
                 }
             }
-            _ => {
+            None => {
                 let end = match end {
                     START => {
                         read_again(START, input);

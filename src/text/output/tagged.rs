@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::arguments::Arguments;
 use super::calls::{Progress, ReadCall, Tools};
 use super::format::{CallFormat, OutputFormat, ThinkMarks};
 use super::function_xml::{self, FunctionXml};
@@ -26,6 +27,7 @@ pub(super) struct Tagged {
     openings: Vec<Opening>,
     thinking: Option<ThinkMarks>,
     tools: Tools,
+    pub(super) arguments: Arguments,
     state: State,
     /// Text that may be the beginning of a mark.
     candidate: String,
@@ -116,10 +118,12 @@ impl Tagged {
             }
             false => State::Content,
         };
+        let tools: Tools = tools.into();
         Self {
             openings,
             thinking: format.thinking(),
-            tools: tools.into(),
+            arguments: Arguments::new(tools.clone()),
+            tools,
             state,
             candidate: String::new(),
             begun: false,
@@ -223,19 +227,21 @@ impl Tagged {
         self.state = State::Calling(opening, String::new(), reader);
     }
 
-    /// The reader has decided, or the text is over.
+    /// The reader has decided, or the text is over. Calls that stand together are taken together.
     fn called(&mut self, progress: Progress, voice: &mut Voice, input: &mut VecDeque<char>) {
         let State::Calling(opening, held, _) = std::mem::replace(&mut self.state, State::Content)
         else {
             return;
         };
         match progress {
-            Progress::Calls(calls, behind) => {
+            Progress::Calls(calls, behind)
+                if calls.iter().all(|call| self.arguments.allow(call)) =>
+            {
                 self.begun = true;
                 calls.into_iter().for_each(|call| voice.call(call));
                 read_again(&behind, input);
             }
-            Progress::More | Progress::No => {
+            Progress::Calls(..) | Progress::More | Progress::No => {
                 self.read_again += held.len();
                 for c in opening.mark.chars() {
                     self.say(c, voice);

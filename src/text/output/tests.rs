@@ -376,3 +376,50 @@ proptest! {
         prop_assert_eq!(take("{{ messages }}", &text), said(&text));
     }
 }
+
+/// What a model wrote comes through, letter by letter, whichever way its call is wrong.
+#[rstest]
+#[case(
+    QWEN,
+    r#"<tool_call>{"name": "f", "arguments": {"n": "x"}}</tool_call>"#
+)]
+#[case(
+    CODER,
+    "<tool_call>\n<function=f>\n<parameter=n>\nx\n</parameter>\n</function>\n</tool_call>"
+)]
+#[case(CODER, "<function=f><parameter=n>x</parameter></function> and so on")]
+#[case(LLAMA, r#"{"name": "f", "parameters": {"n": "x"}}"#)]
+#[case(LLAMA, r#"<|python_tag|>{"name": "f", "parameters": {"n": "x"}}"#)]
+#[case(PYTHON, r#"[f(n="x")]"#)]
+#[case(MISTRAL, r#"[TOOL_CALLS] [{"name": "g", "arguments": {"n": 1}}, {"name": "f", "arguments": {"n": "x"}}]"#)]
+#[case(
+    HARMONY,
+    r#"<|channel|>commentary to=functions.f<|message|>{"n": "x"}<|call|>"#
+)]
+fn a_call_that_breaks_its_schema_is_text(#[case] template: &str, #[case] text: &str) {
+    let letters: Vec<String> = text.chars().map(String::from).collect();
+    let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+    assert_eq!(take_cut(template, &tools(), false, &letters), said(text));
+    // Nobody says what a tool that is not offered takes; these forms are calls all the same.
+    if template == QWEN {
+        assert_eq!(take_cut(template, &[], false, &[text]).calls.len(), 1);
+    }
+    // Whoever knows better can leave the check out.
+    let mut parser = OutputParser::new(&format(template), &tools(), false).trusting();
+    let mut pieces = parser.push(text);
+    pieces.extend(parser.finish());
+    assert!(!fold(pieces).calls.is_empty(), "{text}");
+}
+
+#[test]
+fn a_good_call_beside_a_wrong_one_is_a_call() {
+    let wrong = r#"<tool_call>{"name": "f", "arguments": {"n": "x"}}</tool_call>"#;
+    let good = r#"<tool_call>{"name": "f", "arguments": {"n": 1}}</tool_call>"#;
+    for text in [format!("{wrong}{good}"), format!("{good}{wrong}")] {
+        let expected = Taken {
+            content: wrong.to_owned(),
+            ..calls(&[("f", json!({"n": 1}))])
+        };
+        assert_eq!(take(QWEN, &text), expected);
+    }
+}
