@@ -86,6 +86,7 @@ fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence])
     Check {
         label: label(assertion),
         kind: assertion.kind.clone(),
+        file: assertion.file.clone(),
         line: assertion.line,
         status,
         message: fact,

@@ -7,12 +7,14 @@
 mod check;
 mod judge;
 mod message;
+mod repeat;
 mod spec;
 mod unjudgeable;
 mod watched;
 
 pub use check::{Check, CheckStatus, Judgement, LoopEvidence, TextDifference};
 pub use judge::{Evidence, judge};
+pub use repeat::{Reduce, Repeat};
 pub use spec::{Assertion, AssertionSpec, Rule, SnapshotMatch, SpecError};
 pub use unjudgeable::unjudgeable;
 pub use watched::Watched;

@@ -31,7 +31,10 @@ pub struct AssertionSpec {
     /// `snapshot`: compare `tokens` (default) or only `text`.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<String>,
-    /// The line of the scenario file, counted from 1.
+    /// The file where it stands, if that is not the scenario's: one that the scenario extends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of the file, counted from 1.
     pub line: usize,
     /// The column in that line, counted from 1; 0 where it was not written down.
     #[serde(default)]
@@ -110,7 +113,9 @@ pub struct Assertion {
     pub rule: Rule,
     /// Whether the rule must *not* hold.
     pub negated: bool,
-    /// The line of the scenario file, counted from 1.
+    /// The file where it stands, if that is not the scenario's.
+    pub file: Option<String>,
+    /// The line of the file, counted from 1.
     pub line: usize,
 }
 
@@ -178,6 +183,7 @@ impl AssertionSpec {
             kind: self.kind.clone(),
             rule,
             negated,
+            file: self.file.clone(),
             line: self.line,
         })
     }

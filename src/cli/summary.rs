@@ -97,7 +97,9 @@ fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
         writeln!(
             out,
             "  {BAD}✗{RESET} {}  {DIM}{}:{}{RESET}",
-            check.label, case.scenario, check.line
+            check.label,
+            check.file.as_deref().unwrap_or(&case.scenario),
+            check.line
         )?;
         for line in check.message.lines() {
             writeln!(out, "    {line}")?;

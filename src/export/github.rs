@@ -58,7 +58,7 @@ fn annotation(case: &CaseResult, problem: &Problem) -> String {
     let title = format!("{}: {}", case.id, problem.label);
     format!(
         "::error file={},line={}{column},title={}::{}",
-        property(&case.scenario),
+        property(problem.file(case)),
         problem.line,
         property(&title),
         data(&cut(&problem.message, MESSAGE_BYTES)),

@@ -70,6 +70,11 @@ fn test_case(case: &CaseResult) -> TestCase {
     if let Some(seed) = case.seed {
         test.add_property(("seed", seed.to_string().as_str()));
     }
+    if let Some(repeats) = &case.repeats {
+        let passed = format!("{}/{}", repeats.passed, repeats.runs);
+        test.add_property(("repeats_passed", passed.as_str()));
+        test.add_property(("reduce", repeats.reduce.as_str()));
+    }
     test.add_property(("output_tokens", case.output_tokens.to_string().as_str()));
     if let Some(ttft) = case.ttft_ms {
         test.add_property(("ttft_ms", format!("{ttft:.3}").as_str()));
@@ -145,7 +150,9 @@ fn body(case: &CaseResult) -> String {
     for problem in &case.problems {
         lines.push(format!(
             "{} at {}:{}",
-            problem.label, case.scenario, problem.line
+            problem.label,
+            problem.file(case),
+            problem.line
         ));
         lines.extend(problem.message.lines().map(|line| format!("  {line}")));
         if let Some(diff) = &problem.diff {

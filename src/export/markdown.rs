@@ -104,9 +104,13 @@ fn section(case: &CaseResult) -> String {
         case.line
     );
     for problem in &case.problems {
+        let file = match &problem.file {
+            Some(file) => format!("{}:", prose(file)),
+            None => "line ".to_owned(),
+        };
         let _ = writeln!(
             text,
-            "\n**{}** (line {})\n",
+            "\n**{}** ({file}{})\n",
             prose(&problem.label),
             problem.line
         );

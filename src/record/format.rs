@@ -161,11 +161,28 @@ pub struct CaseRecord {
     pub assertions: Vec<AssertionSpec>,
     /// The verdict over run and control together.
     pub verdict: CaseVerdict,
-    /// The run under test.
+    /// The run under test. If there were several, one that tells why they pass or fail together.
     pub run: RunRecord,
+    /// The other runs, where the case is run several times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
     /// The same run with the cure removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlRecord>,
+}
+
+/// What several runs of one case came to together, and those that are not shown as its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeats {
+    /// When they pass together, as written, such as `at_least 4/5`.
+    pub reduce: String,
+    /// How many passed.
+    pub passed: usize,
+    /// Which of them, from 0, is the case's run.
+    pub shown: usize,
+    /// The other runs, in their order.
+    pub others: Vec<RunRecord>,
 }
 
 /// One execution of a case's conversation.

@@ -38,6 +38,17 @@ impl Source<'_> {
     pub fn error_at_key(&self, at: &Location, key: &str, message: impl Into<String>) -> YamlError {
         YamlError::at_key(self.path, self.text, at, key, message)
     }
+
+    /// An error at the first occurrence of a piece of text behind a place.
+    #[must_use]
+    pub fn error_at_text(
+        &self,
+        at: &Location,
+        piece: &str,
+        message: impl Into<String>,
+    ) -> YamlError {
+        YamlError::at_text(self.path, self.text, at, piece, message)
+    }
 }
 
 /// The text of a file of at most `most` bytes. `help` says what kind of file is wanted.

@@ -23,7 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("evaluation", &["loops", "statistics"]),
     ("snapshot", &["generation"]),
     ("model", &["backend", "scripted", "yaml"]),
-    ("assertion", &["generation", "loops", "metrics", "snapshot"]),
+    (
+        "assertion",
+        &["generation", "loops", "statistics", "metrics", "snapshot"],
+    ),
     (
         "engine",
         &["generation", "simd", "sampling", "text", "backend", "model"],

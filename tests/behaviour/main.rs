@@ -56,3 +56,4 @@ mod sweep;
 mod targets;
 mod templates;
 mod typos;
+mod variables;
