@@ -9,7 +9,7 @@
 //!  L8 cli
 //!  L7 report  export  compare  runner
 //!  L6 record           sweep
-//!  L5 plan              server
+//!  L5 plan  import      server
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
 //!  L2 snapshot        model  endpoint
@@ -35,7 +35,7 @@
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
 //!   [`measure`]: how fast an engine is.
-//! - [`plan`]: scenarios expanded into cases. [`server`]: a target over HTTP.
+//! - [`plan`]: scenarios expanded into cases. [`import`]: other programs' files as scenarios. [`server`]: a target over HTTP.
 //! - [`record`]: what was measured, on disk. [`sweep`]: a grid of settings, and what it showed.
 //! - [`runner`]: executes a plan. [`report`]: a record as a page. [`export`]: a record for other
 //!   programs. [`compare`]: two records.
@@ -64,6 +64,7 @@ pub mod evaluation;
 pub mod export;
 pub mod faults;
 pub mod generation;
+pub mod import;
 pub mod loops;
 pub mod measure;
 pub mod metrics;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::Value;
 
+use super::finding::{Finding, found};
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
 use super::{
-    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, TextDifference,
-    Watched,
+    Assertion, Check, CheckStatus, Judgement, Likelihood, LoopEvidence, Rule, SnapshotMatch,
+    TextDifference, Watched,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
@@ -33,13 +34,6 @@ pub struct Evidence<'a> {
     pub thresholds: &'a Thresholds,
     /// The conversation beside its snapshot, if it was compared.
     pub snapshot: Option<&'a Comparison>,
-}
-
-/// Whether a rule holds, and what was found.
-struct Finding {
-    holds: bool,
-    fact: String,
-    diff: Option<TextDifference>,
 }
 
 /// Judges every assertion, in order. Loops are looked for whether or not an assertion asks.
@@ -73,7 +67,9 @@ fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
 }
 
 fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Check {
-    let Finding { holds, fact, diff } = if evidence.conversation.exchanges.is_empty() {
+    let Finding {
+        holds, fact, diff, ..
+    } = if evidence.conversation.exchanges.is_empty() {
         found(false, "nothing was generated")
     } else {
         apply(&assertion.rule, evidence, loops)
@@ -94,14 +90,6 @@ fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence])
     }
 }
 
-fn found(holds: bool, fact: impl Into<String>) -> Finding {
-    Finding {
-        holds,
-        fact: fact.into(),
-        diff: None,
-    }
-}
-
 fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Finding {
     let conversation = evidence.conversation;
     let answer = conversation.answer();
@@ -111,6 +99,10 @@ fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Findin
         Rule::ContainsIgnoreCase(text) => contains_ignoring_case(answer, text),
         Rule::Regex(regex) => matched(answer, regex),
         Rule::Equals(text) => equals(answer, text),
+        Rule::Text(rule) => rule.judge(answer),
+        Rule::Tools(rule) => rule.judge(conversation),
+        Rule::Likelihood(bound) => likely(conversation, *bound),
+        Rule::Set { threshold, members } => set(*threshold, members, evidence, loops),
         Rule::FinishReason(reason) => finished(conversation, *reason),
         Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
         Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
@@ -121,6 +113,66 @@ fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Findin
         Rule::EndToEnd(limit) => within(conversation, *limit, "end", |transcript| {
             Some(transcript.e2e_us)
         }),
+    }
+}
+
+/// The weighted mean of the scores against the threshold, or every one of them without a threshold:
+/// promptfoo's rule.
+fn set(
+    threshold: Option<f64>,
+    members: &[(f64, Assertion)],
+    evidence: &Evidence<'_>,
+    loops: &[LoopEvidence],
+) -> Finding {
+    let (mut sum, mut weights, mut all) = (0.0, 0.0, true);
+    let mut lines = Vec::new();
+    for (weight, member) in members {
+        let one = apply(&member.rule, evidence, loops);
+        let holds = one.holds != member.negated;
+        let score = if member.negated {
+            1.0 - one.score
+        } else {
+            one.score
+        };
+        sum += weight * score;
+        weights += weight;
+        all &= holds;
+        let mark = if holds { "holds" } else { "does not hold" };
+        lines.push(format!("{} {mark}: {}", label(member), one.fact));
+    }
+    // At least one member has a weight above 0.
+    let score = sum / weights;
+    let holds = threshold.map_or(all, |threshold| score >= threshold);
+    let fact = format!("score {score:.3} of 1\n{}", lines.join("\n"));
+    Finding {
+        score,
+        ..found(holds, fact)
+    }
+}
+
+/// How likely the last answer was to the model, end of sequence included.
+fn likely(conversation: &Conversation, bound: Likelihood) -> Finding {
+    let Some(last) = transcripts(conversation).last() else {
+        return found(false, "nothing was generated");
+    };
+    let logprobs = last.logprobs();
+    let sum: f64 = logprobs.iter().map(|logprob| f64::from(*logprob)).sum();
+    let perplexity = (-sum / logprobs.len().max(1) as f64).exp();
+    match bound {
+        Likelihood::Perplexity(most) => {
+            let over = count(logprobs.len(), "token");
+            found(
+                perplexity <= most,
+                format!("the perplexity is {perplexity:.4} over {over}"),
+            )
+        }
+        Likelihood::Score(least) => {
+            let score = 1.0 / (1.0 + perplexity);
+            Finding {
+                score,
+                ..found(score >= least, format!("the score is {score:.4}"))
+            }
+        }
     }
 }
 

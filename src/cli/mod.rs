@@ -15,6 +15,7 @@ mod execution;
 mod exit;
 mod faults;
 mod generate;
+mod import;
 mod init;
 mod list;
 mod manual;
@@ -87,6 +88,7 @@ enum Command {
     Compare(compare::Compare),
     Faults(faults::FaultServer),
     Doctor(doctor::Doctor),
+    Import(import::Import),
     Init(init::Init),
     Schema(init::Schema),
     Completions(manual::Completions),
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),

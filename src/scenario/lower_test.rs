@@ -92,14 +92,19 @@ fn names(test: &TestWire, assertions: &[Placed<'_>]) -> Vec<String> {
         template::names(text, &mut found);
     }
     for (_, assertion) in assertions {
-        let spec = &assertion.value.0;
-        spec.value
-            .iter()
-            .for_each(|value| template::names_in(value, &mut found));
-        let args = spec.args.iter().flat_map(|args| args.values());
-        args.for_each(|value| template::names_in(value, &mut found));
+        names_of(&assertion.value.0, &mut found);
     }
     found
+}
+
+fn names_of(spec: &AssertionSpec, found: &mut Vec<String>) {
+    let args = spec.args.iter().flat_map(|args| args.values());
+    for value in spec.value.iter().chain(args) {
+        template::names_in(value, found);
+    }
+    for member in spec.assertions.iter().flatten() {
+        names_of(member, found);
+    }
 }
 
 fn script(
@@ -280,7 +285,9 @@ fn lower_assertions(
                 SpecError::Parameter { .. } => explained,
             }
         })?;
-        check_call(source, at, all.tools, &lowered)?;
+        for rule in lowered.rules() {
+            check_call(source, at, all.tools, rule)?;
+        }
         assertions.push(lowered);
         specs.push(spec);
     }
@@ -298,6 +305,9 @@ fn filled(
     }
     for value in filled.args.iter_mut().flat_map(|args| args.values_mut()) {
         *value = bound.value(value)?;
+    }
+    for member in filled.assertions.iter_mut().flatten() {
+        *member = self::filled(member, bound)?;
     }
     Ok(filled)
 }
@@ -321,11 +331,9 @@ fn control(
 }
 
 fn kind_remedy(kind: &str) -> String {
-    let negated: Vec<String> = AssertionSpec::NEGATABLE
-        .iter()
-        .map(|kind| format!("not-{kind}"))
-        .collect();
-    let known: Vec<&str> = AssertionSpec::KINDS
+    let negated = AssertionSpec::negatable();
+    let negated: Vec<String> = negated.iter().map(|kind| format!("not-{kind}")).collect();
+    let known: Vec<&str> = AssertionSpec::kinds()
         .into_iter()
         .chain(negated.iter().map(String::as_str))
         .collect();

@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["generation", "simd", "sampling", "text", "backend", "model"],
     ),
     ("scenario", &["generation", "yaml", "endpoint", "assertion"]),
+    ("import", &["yaml", "assertion"]),
     ("target", &["generation", "protocol", "endpoint", "engine"]),
     ("measure", &["generation", "engine"]),
     (

@@ -31,6 +31,7 @@ mod manual;
 mod markdown;
 #[cfg(feature = "mlx")]
 mod operations;
+mod promptfoo;
 mod quantised;
 // The simulations of the benchmarks draw from it.
 #[path = "../../benches/statistics/random.rs"]

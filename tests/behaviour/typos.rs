@@ -53,7 +53,7 @@ fn language() -> BTreeSet<String> {
     }
     let mut found = BTreeSet::new();
     collect(&json_schema(), &mut found);
-    for kind in AssertionSpec::KINDS {
+    for kind in AssertionSpec::kinds() {
         found.insert(kind.to_owned());
         found.insert(format!("not-{kind}"));
     }
