@@ -4,16 +4,17 @@
 //! way; negation is applied to all of them in one place. How facts are worded is the neighbour
 //! `message`; which assertions there are, and what a failure costs, is decided elsewhere.
 
-use std::time::Duration;
+mod measured;
 
 use regex::Regex;
 use serde_json::Value;
 
+use self::measured::{likely, tokens_used, within};
 use super::finding::{Finding, found};
-use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
+use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
-    Assertion, Check, CheckStatus, Judgement, Likelihood, LoopEvidence, Rule, SnapshotMatch,
-    TextDifference, Watched,
+    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, TextDifference,
+    Watched,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopState, Thresholds, detect, escape_fragment};
@@ -147,32 +148,6 @@ fn set(
     Finding {
         score,
         ..found(holds, fact)
-    }
-}
-
-/// How likely the last answer was to the model, end of sequence included.
-fn likely(conversation: &Conversation, bound: Likelihood) -> Finding {
-    let Some(last) = transcripts(conversation).last() else {
-        return found(false, "nothing was generated");
-    };
-    let logprobs = last.logprobs();
-    let sum: f64 = logprobs.iter().map(|logprob| f64::from(*logprob)).sum();
-    let perplexity = (-sum / logprobs.len().max(1) as f64).exp();
-    match bound {
-        Likelihood::Perplexity(most) => {
-            let over = count(logprobs.len(), "token");
-            found(
-                perplexity <= most,
-                format!("the perplexity is {perplexity:.4} over {over}"),
-            )
-        }
-        Likelihood::Score(least) => {
-            let score = 1.0 / (1.0 + perplexity);
-            Finding {
-                score,
-                ..found(score >= least, format!("the score is {score:.4}"))
-            }
-        }
     }
 }
 
@@ -316,18 +291,6 @@ fn finished(conversation: &Conversation, expected: FinishReason) -> Finding {
     )
 }
 
-fn tokens_used(conversation: &Conversation, limit: usize) -> Finding {
-    let used = conversation.output_tokens();
-    found(
-        used <= limit,
-        format!(
-            "{} used in {}, at most {limit} allowed",
-            count(used, "token"),
-            count(conversation.exchanges.len(), "generation")
-        ),
-    )
-}
-
 fn tool_called(
     conversation: &Conversation,
     name: &str,
@@ -400,36 +363,6 @@ fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Fi
             }
         }
     }
-}
-
-/// Judges the slowest generation. One that never got there is slower than all others.
-fn within(
-    conversation: &Conversation,
-    limit: Duration,
-    event: &str,
-    measure: impl Fn(&Transcript) -> Option<u64>,
-) -> Finding {
-    let mut worst: Option<(usize, u64)> = None;
-    for (index, transcript) in transcripts(conversation).enumerate() {
-        let Some(micros) = measure(transcript) else {
-            return found(false, format!("generation {} has no {event}", index + 1));
-        };
-        if worst.is_none_or(|(_, slowest)| micros > slowest) {
-            worst = Some((index, micros));
-        }
-    }
-    let Some((index, micros)) = worst else {
-        return found(false, "nothing was generated");
-    };
-    found(
-        Duration::from_micros(micros) <= limit,
-        format!(
-            "{event} after {}, limit {limit:?} (generation {} of {}, the slowest)",
-            time(micros),
-            index + 1,
-            conversation.exchanges.len()
-        ),
-    )
 }
 
 fn transcripts(conversation: &Conversation) -> impl Iterator<Item = &Transcript> {

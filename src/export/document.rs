@@ -8,6 +8,8 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::problem::{Problem, problems};
+use super::threshold::ThresholdResult;
+use crate::gate::Gate;
 use crate::metrics::Timings;
 use crate::record::{
     CaseRecord, CaseVerdict, ControlRecord, ModelProvenance, PlannedCase, Record, Repeats,
@@ -82,6 +84,9 @@ pub struct Document {
     pub outcome: Outcome,
     /// Totals.
     pub totals: Totals,
+    /// What groups of cases had to hold together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<ThresholdResult>,
     /// Every case that ran, in the order of the plan.
     pub cases: Vec<CaseResult>,
     /// Cases that were selected and did not run, as far as they are known.
@@ -233,6 +238,7 @@ impl Document {
             not_run: not_run.len().max(unknown),
             wall_ms: record.summary.map(|summary| summary.wall_ms),
         };
+        let gate = Gate::of(record);
         let provenance = &record.provenance;
         let shard = provenance.plan.as_ref().and_then(|plan| plan.shard);
         Self {
@@ -246,8 +252,13 @@ impl Document {
             environment: provenance.environment.clone(),
             models: provenance.models.iter().map(Model::of).collect(),
             shard: shard.map(|shard| shard.to_string()),
-            outcome: totals.outcome(record.summary.is_none()),
+            outcome: totals.outcome(record.summary.is_none(), &gate),
             totals,
+            thresholds: gate
+                .verdicts
+                .iter()
+                .map(|verdict| ThresholdResult::of(verdict, locate))
+                .collect(),
             cases,
             not_run,
         }
@@ -263,10 +274,10 @@ impl Document {
 }
 
 impl Totals {
-    fn outcome(&self, unfinished: bool) -> Outcome {
+    fn outcome(&self, unfinished: bool, gate: &Gate) -> Outcome {
         if self.errored > 0 {
             Outcome::Errored
-        } else if self.failed > 0 {
+        } else if self.failed > gate.tolerated || gate.is_broken() {
             Outcome::Failed
         } else if self.not_run > 0 || unfinished {
             Outcome::Incomplete

@@ -28,7 +28,7 @@ const KNOWN: [&str; 12] = [
 
 pub(super) fn import(path: &Path, text: &str) -> Result<Imported, YamlError> {
     let source = Source { path, text };
-    let file: Node = yaml::read(source)?;
+    let file: Node = yaml::read_foreign(source)?;
     if !matches!(file.value, Kind::Map(_)) {
         return Err(source.error(&file.referenced, "this is no configuration of promptfoo"));
     }

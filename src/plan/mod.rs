@@ -20,7 +20,7 @@ pub use overrides::Overrides;
 pub use shard::Shard;
 
 pub use crate::endpoint::Endpoint;
-pub use crate::scenario::{Limits, MockTools, ModelName, Script};
+pub use crate::scenario::{GroupThreshold, Limits, MockTools, ModelName, Script};
 
 use crate::assertion::{Assertion, AssertionSpec, Repeat};
 use crate::generation::{SamplingError, SamplingParams, SamplingSettings, TemplateVariables};
@@ -66,6 +66,8 @@ pub struct Case {
     pub control: Option<CaseControl>,
     /// How often it is run, if more than once.
     pub repeat: Option<Repeat>,
+    /// The thresholds of its scenario that it belongs to.
+    pub thresholds: Vec<GroupThreshold>,
     /// What must hold.
     pub assertions: Vec<Assertion>,
     /// The same as written, for records.
@@ -177,6 +179,13 @@ fn case(
             scenario.path, test.line
         )));
     }
+    let mut tags = scenario.tags.clone();
+    tags.extend(
+        test.tags
+            .iter()
+            .filter(|tag| !scenario.tags.contains(tag))
+            .cloned(),
+    );
     Ok(Case {
         id: format!("{}/{}", scenario.name, test.id),
         index: 0,
@@ -184,7 +193,14 @@ fn case(
         line: test.line,
         description: scenario.description.clone(),
         why: scenario.why.clone(),
-        tags: scenario.tags.clone(),
+        thresholds: {
+            let groups = scenario.thresholds.iter();
+            groups
+                .filter(|group| group.is_about(&tags))
+                .cloned()
+                .collect()
+        },
+        tags,
         model: match &overrides.model {
             // On the command line, paths are relative to where it is typed.
             Some(name) => ModelName {

@@ -71,6 +71,33 @@ pub struct PlanProvenance {
     pub shard: Option<ShardProvenance>,
     /// The cases of this run, in the order of the plan.
     pub selected: Vec<PlannedCase>,
+    /// What groups of cases of the whole plan must hold together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<PlannedThreshold>,
+}
+
+/// A threshold over a group of cases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedThreshold {
+    /// What is looked at, such as `ttft`.
+    pub metric: String,
+    /// What is asked, such as `p95 < 500ms`.
+    pub expression: String,
+    /// Of the tests with this tag; of all of the scenario without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Path of the scenario file as given.
+    pub scenario: String,
+    /// The file where it stands, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of the file, counted from 1.
+    pub line: usize,
+    /// The column in that line, counted from 1.
+    pub column: usize,
+    /// Every case of the group, also those that this run leaves out.
+    pub cases: Vec<String>,
 }
 
 /// A part of a plan.

@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 use super::layers::{self, Layer};
 use super::lower_test::{Tests, lower_test};
 use super::mock::{MockTool, MockTools};
+use super::thresholds;
 use super::tools::lower_tools;
 use super::variables::{Scope, Written};
 use super::wire::TestWire;
@@ -44,16 +45,19 @@ pub(super) fn lower(path: &Path, text: &str) -> Result<Scenario, YamlError> {
         return Err(source.error(&written.referenced, "there is no test"));
     }
     let tests = lower_tests(&layers, &source, &written.value, &tools)?;
+    let tags = tags(&layers);
+    let thresholds = thresholds::lower(&layers, &tests, &tags)?;
     Ok(Scenario {
         path: path.display().to_string(),
         name: name(path),
         description,
         why,
-        tags: tags(&layers),
+        tags,
         model: model(path, &layers),
         target: target(&layers)?,
         tools: MockTools { tools },
         tests,
+        thresholds,
     })
 }
 

@@ -53,6 +53,7 @@ pub(super) fn lower_test(
         tests.push(Test {
             id: format!("{id}{}", bound.suffix),
             line: at.line() as usize,
+            tags: wire.tags.clone(),
             script: script(source, at, wire, &bound)?,
             sampling: sampling.clone(),
             limits: limits(all, wire)?,

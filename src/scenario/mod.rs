@@ -12,6 +12,7 @@ mod lower_test;
 mod mock;
 mod schema;
 mod template;
+mod thresholds;
 mod tool_names;
 mod tools;
 mod variables;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use mock::MockTools;
 pub use schema::json_schema;
+pub use thresholds::GroupThreshold;
 pub use wire::LimitsWire;
 
 use crate::assertion::{Assertion, AssertionSpec, Repeat};
@@ -58,6 +60,8 @@ pub struct Scenario {
     pub tools: MockTools,
     /// Its tests, at least one.
     pub tests: Vec<Test>,
+    /// What groups of its tests must hold together.
+    pub thresholds: Vec<GroupThreshold>,
 }
 
 /// The name of a model. Folders and scripts in it are relative to the scenario file.
@@ -77,6 +81,8 @@ pub struct Test {
     pub id: String,
     /// The line where it stands, counted from 1.
     pub line: usize,
+    /// Labels beside those of the file.
+    pub tags: Vec<String>,
     /// What is said.
     pub script: Script,
     /// The file's sampling settings with the test's laid over them.

@@ -66,6 +66,11 @@ pub(super) struct ScenarioWire {
     /// What every test has, before its own.
     #[serde(default, rename = "defaultTest")]
     pub(super) default_test: DefaultTestWire,
+    /// What groups of runs must hold together, such as `loops: rate < 0.01`, or
+    /// `ttft{slow}: [p95 < 2s, max < 9s]` of the tests with the tag `slow`.
+    #[serde(default)]
+    #[schemars(schema_with = "super::thresholds::schema")]
+    pub(super) thresholds: IndexMap<String, Spanned<serde_json::Value>>,
     /// The tests, at least one.
     #[schemars(with = "Vec<TestWire>", length(min = 1))]
     pub(super) tests: Option<Spanned<Vec<Spanned<TestWire>>>>,
@@ -99,6 +104,9 @@ pub(super) struct TestWire {
     /// Unique in the file: lower-case letters, digits and hyphens.
     #[schemars(with = "String", regex(pattern = "^[a-z0-9-]+$"))]
     pub(super) id: Spanned<String>,
+    /// Labels beside those of the file.
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
     /// What the user says, once.
     pub(super) user: Option<String>,
     /// What the user says, turn by turn.

@@ -228,12 +228,17 @@ mod tests {
     use super::*;
 
     fn judged(metric: &str, expression: &str, samples: &[f64]) -> Outcome {
-        Threshold::parse(metric, expression).expect("valid").judge(samples)
+        Threshold::parse(metric, expression)
+            .expect("valid")
+            .judge(samples)
     }
 
     /// The numbers from 1 to 100, in milliseconds.
     fn hundred() -> Vec<f64> {
-        (1..=100).rev().map(|number| f64::from(number) * 1e3).collect()
+        (1..=100)
+            .rev()
+            .map(|number| f64::from(number) * 1e3)
+            .collect()
     }
 
     #[rstest]
@@ -275,7 +280,10 @@ mod tests {
     #[case("max < 1s", 1)]
     fn a_percentile_needs_enough_runs(#[case] expression: &str, #[case] needed: usize) {
         let enough = vec![1.0; needed];
-        assert!(matches!(judged("ttft", expression, &enough), Outcome::Held(_)));
+        assert!(matches!(
+            judged("ttft", expression, &enough),
+            Outcome::Held(_)
+        ));
         let few = &enough[1..];
         assert_eq!(judged("ttft", expression, few), Outcome::TooFew(needed));
     }
@@ -285,11 +293,7 @@ mod tests {
     #[case("e2e", "mean <= 1.5s", "mean <= 1500ms")]
     #[case("loops", "rate < 0.01", "rate < 0.01")]
     #[case("tokens", "max <= 400", "max <= 400")]
-    fn an_expression_reads_back(
-        #[case] metric: &str,
-        #[case] written: &str,
-        #[case] shown: &str,
-    ) {
+    fn an_expression_reads_back(#[case] metric: &str, #[case] written: &str, #[case] shown: &str) {
         let threshold = Threshold::parse(metric, written).expect("valid");
         assert_eq!(threshold.to_string(), shown);
         assert_eq!(Threshold::parse(metric, shown), Ok(threshold));

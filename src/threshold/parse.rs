@@ -79,7 +79,9 @@ fn statistic(metric: Metric, text: &str) -> Result<Statistic, ThresholdError> {
     if let Some((_, found)) = known.into_iter().find(|(name, _)| *name == text) {
         return Ok(found);
     }
-    let percent = text.strip_prefix('p').and_then(|rest| rest.parse::<f64>().ok());
+    let percent = text
+        .strip_prefix('p')
+        .and_then(|rest| rest.parse::<f64>().ok());
     if let Some(percent) = percent.filter(|_| !metric.is_share()) {
         if (50.0..=99.9).contains(&percent) {
             return Ok(Statistic::Percentile(percent / 100.0));
@@ -109,16 +111,36 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("tfft", "p95 < 1s", "there is no threshold on 'tfft'", "did you mean 'ttft'?")]
+    #[case(
+        "tfft",
+        "p95 < 1s",
+        "there is no threshold on 'tfft'",
+        "did you mean 'ttft'?"
+    )]
     #[case("ttft", "p95 1s", "'p95 1s' compares nothing", "p95 < 500ms")]
     #[case("ttft", "p95 < 500", "'500' is not a time", "p95 < 500ms")]
     #[case("ttft", "p95 == 1s", "'p95 == 1s' compares nothing", "p95 < 500ms")]
-    #[case("ttft", "rate < 1s", "'rate' is no statistic of 'ttft'", "p50 to p99.9")]
-    #[case("ttft", "p100 < 1s", "'p100' is no statistic of 'ttft'", "p50 to p99.9")]
+    #[case(
+        "ttft",
+        "rate < 1s",
+        "'rate' is no statistic of 'ttft'",
+        "p50 to p99.9"
+    )]
+    #[case(
+        "ttft",
+        "p100 < 1s",
+        "'p100' is no statistic of 'ttft'",
+        "p50 to p99.9"
+    )]
     #[case("ttft", "maxx < 1s", "'maxx' is no statistic", "did you mean 'max'?")]
     #[case("loops", "p95 < 0.1", "'p95' is no statistic of 'loops'", "")]
     #[case("loops", "rate < 5%", "'5%' is not a share from 0 to 1", "rate < 0.01")]
-    #[case("pass", "rate >= 95", "'95' is not a share from 0 to 1", "rate >= 0.95")]
+    #[case(
+        "pass",
+        "rate >= 95",
+        "'95' is not a share from 0 to 1",
+        "rate >= 0.95"
+    )]
     #[case("pass", "rate >= nan", "'nan' is not a share", "")]
     #[case("tokens", "max <= -1", "'-1' is not a number", "max <= 400")]
     fn mistakes_are_named(

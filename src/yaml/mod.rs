@@ -78,6 +78,17 @@ pub fn read<T: DeserializeOwned>(source: Source<'_>) -> Result<T, YamlError> {
         .map_err(|error| explain(source, error))
 }
 
+/// The same for a file that programs with YAML 1.2 read, in which `y`, `no` and `on` are texts.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_foreign<T: DeserializeOwned>(source: Source<'_>) -> Result<T, YamlError> {
+    let mut options = options();
+    options.strict_booleans = true;
+    serde_saphyr::from_str_with_options(source.text, options)
+        .map_err(|error| explain(source, error))
+}
+
 /// Such a file is small and written by hand; more than this is an accident or an attack.
 fn options() -> Options {
     let mut options = Options::default();

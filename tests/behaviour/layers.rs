@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("simd", &[]),
     ("statistics", &[]),
+    ("threshold", &["yaml", "statistics"]),
     ("metrics", &["generation"]),
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
@@ -31,13 +32,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &["generation", "simd", "sampling", "text", "backend", "model"],
     ),
-    ("scenario", &["generation", "yaml", "endpoint", "assertion"]),
+    (
+        "scenario",
+        &["generation", "yaml", "threshold", "endpoint", "assertion"],
+    ),
     ("import", &["yaml", "assertion"]),
     ("target", &["generation", "protocol", "endpoint", "engine"]),
     ("measure", &["generation", "engine"]),
     (
         "plan",
-        &["generation", "yaml", "endpoint", "assertion", "scenario"],
+        &[
+            "generation",
+            "yaml",
+            "threshold",
+            "endpoint",
+            "assertion",
+            "scenario",
+        ],
     ),
     (
         "server",
@@ -52,6 +63,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("record", &["generation", "loops", "assertion"]),
+    (
+        "gate",
+        &["loops", "threshold", "metrics", "assertion", "record"],
+    ),
     (
         "sweep",
         &[
@@ -79,7 +94,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "export",
-        &["generation", "loops", "metrics", "assertion", "record"],
+        &[
+            "generation",
+            "loops",
+            "metrics",
+            "assertion",
+            "record",
+            "gate",
+        ],
     ),
     (
         "compare",
@@ -113,6 +135,8 @@ const PURE: &[&str] = &[
     "generation",
     "loops",
     "statistics",
+    "threshold",
+    "gate",
     "evaluation",
     "metrics",
     "sampling",

@@ -56,5 +56,6 @@ mod support;
 mod sweep;
 mod targets;
 mod templates;
+mod thresholds;
 mod typos;
 mod variables;

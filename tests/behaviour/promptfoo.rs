@@ -26,7 +26,12 @@ fn an_imported_configuration_gives_the_verdicts_of_promptfoo() {
     for (case, row) in cases.iter().zip(rows) {
         let said = &case["run"]["conversation"]["exchanges"][0]["transcript"]["text"];
         assert_eq!(*said, row["output"]);
-        assert_eq!(case["verdict"] == "passed", row["pass"] == true, "{}", case["id"]);
+        assert_eq!(
+            case["verdict"] == "passed",
+            row["pass"] == true,
+            "{}",
+            case["id"]
+        );
         compared += compare_assertions(case, row);
     }
     assert!(compared > 100, "only {compared} assertions compared");
@@ -35,8 +40,14 @@ fn an_imported_configuration_gives_the_verdicts_of_promptfoo() {
 /// Compares the assertions of a row one by one; returns how many there were.
 fn compare_assertions(case: &Value, row: &Value) -> usize {
     let specs = case["assertions"].as_array().expect("assertions");
-    let checks = case["run"]["judgement"]["checks"].as_array().expect("checks");
-    let mut theirs = row["assertions"].as_array().expect("assertions").iter().peekable();
+    let checks = case["run"]["judgement"]["checks"]
+        .as_array()
+        .expect("checks");
+    let mut theirs = row["assertions"]
+        .as_array()
+        .expect("assertions")
+        .iter()
+        .peekable();
     // A threshold of the test makes one set of all, of which the row tells no verdict of its own.
     let is_set = specs[0]["type"] == "assert-set";
     if is_set && theirs.peek().is_some_and(|one| one["type"] != "assert-set") {
@@ -46,7 +57,13 @@ fn compare_assertions(case: &Value, row: &Value) -> usize {
         let their = theirs.next().expect("as many assertions");
         assert_eq!(spec["type"], their["type"], "{}", case["id"]);
         let held = check["status"] == "passed";
-        assert_eq!(held, their["pass"] == true, "{}: {}", case["id"], check["label"]);
+        assert_eq!(
+            held,
+            their["pass"] == true,
+            "{}: {}",
+            case["id"],
+            check["label"]
+        );
         for _ in spec["assert"].as_array().into_iter().flatten() {
             theirs.next();
         }
@@ -56,14 +73,34 @@ fn compare_assertions(case: &Value, row: &Value) -> usize {
 }
 
 #[rstest]
-#[case("- {type: llm-rubric, value: nice}", 8, "'llm-rubric': a model or a program judges it")]
+#[case(
+    "- {type: llm-rubric, value: nice}",
+    8,
+    "'llm-rubric': a model or a program judges it"
+)]
 #[case("- {type: javascript, value: 'true'}", 8, "'javascript'")]
-#[case("- {type: contains-sql}", 8, "'contains-sql': there is no such type here")]
+#[case(
+    "- {type: contains-sql}",
+    8,
+    "'contains-sql': there is no such type here"
+)]
 #[case("- {type: regex, value: 'a(?=b)'}", 8, "'regex': ")]
 #[case("- {type: contains, value: file://a.txt}", 8, "its value is a file")]
-#[case("- {type: contains, value: '{{ x | upper }}'}", 8, "'{{ x | upper }}' is more than the name")]
-#[case("- {type: contains, value: a, transform: output.x}", 8, "there is no 'transform' here")]
-#[case("- {type: contains, value: a, weight: 0}", 8, "with a weight of 0 it cannot fail")]
+#[case(
+    "- {type: contains, value: '{{ x | upper }}'}",
+    8,
+    "'{{ x | upper }}' is more than the name"
+)]
+#[case(
+    "- {type: contains, value: a, transform: output.x}",
+    8,
+    "there is no 'transform' here"
+)]
+#[case(
+    "- {type: contains, value: a, weight: 0}",
+    8,
+    "with a weight of 0 it cannot fail"
+)]
 #[case(
     "- {type: assert-set, assert: [{type: contains, value: a}, {type: python, value: b}]}",
     8,
@@ -87,7 +124,12 @@ fn an_assertion_that_cannot_be_carried_over_is_left_out_and_listed(
         .expect_code(5)
         .expect_stderr(&format!("p.yaml:{line}: not carried over:"))
         .expect_stderr(message);
-    assert_eq!(ran.stderr.matches("not carried over:").count(), 1, "{}", ran.stderr);
+    assert_eq!(
+        ran.stderr.matches("not carried over:").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
     // What is left is a scenario that runs.
     sandbox
         .run(&["run", "s.yaml"])
@@ -96,9 +138,15 @@ fn an_assertion_that_cannot_be_carried_over_is_left_out_and_listed(
 }
 
 #[rstest]
-#[case("  threshold: 0.5\n", "its threshold counts an assertion that is not carried over")]
+#[case(
+    "  threshold: 0.5\n",
+    "its threshold counts an assertion that is not carried over"
+)]
 #[case("  provider: openai:x\n", "there is no 'provider' here")]
-#[case("  options: {transform: output.x}\n", "there is no 'options.transform' here")]
+#[case(
+    "  options: {transform: output.x}\n",
+    "there is no 'options.transform' here"
+)]
 #[case("  vars: {x: file://a.txt}\n", "variable 'x': its value is a file")]
 #[case("  vars: {x: '{{y}}'}\n", "variable 'x': a template in a value")]
 fn a_test_that_would_say_something_else_is_left_out_whole(
@@ -141,7 +189,10 @@ fn providers_become_targets_and_sampling_parameters() {
         .expect_stderr("--target 'anthropic:https://api.anthropic.com'")
         .expect_stderr("provider 'bedrock:x'");
     let scenario = sandbox.read("s.yaml");
-    assert!(scenario.contains("sampling: {temperature: 0.5, max_tokens: 20}"), "{scenario}");
+    assert!(
+        scenario.contains("sampling: {temperature: 0.5, max_tokens: 20}"),
+        "{scenario}"
+    );
     assert!(scenario.contains("repeat: 3"), "{scenario}");
     let ran = sandbox
         .run(&["list", "s.yaml"])
@@ -163,7 +214,9 @@ fn what_cannot_be_read_and_what_leaves_no_test_have_codes_of_their_own() {
     );
     let import = |file: &str| sandbox.run(&["import", "promptfoo", file, "-o", "s.yaml"]);
     import("bad.yaml").expect_code(2).expect_stderr("bad.yaml:");
-    import("list.yaml").expect_code(2).expect_stderr("no configuration of promptfoo");
+    import("list.yaml")
+        .expect_code(2)
+        .expect_stderr("no configuration of promptfoo");
     import("nowhere.yaml").expect_code(2);
     import("judged.yaml")
         .expect_code(4)
@@ -171,7 +224,9 @@ fn what_cannot_be_read_and_what_leaves_no_test_have_codes_of_their_own() {
     assert!(!sandbox.path("s.yaml").exists());
     sandbox.write("s.yaml", "mine");
     let good = repository("tests/promptfoo/promptfooconfig.yaml");
-    import(&good).expect_code(2).expect_stderr("s.yaml exists already");
+    import(&good)
+        .expect_code(2)
+        .expect_stderr("s.yaml exists already");
     assert_eq!(sandbox.read("s.yaml"), "mine");
 }
 

@@ -58,8 +58,30 @@ impl Schema {
 /// Whether an answer is JSON of this value.
 pub(super) fn equals(answer: &str, value: &Value) -> Finding {
     match serde_json::from_str::<Value>(answer) {
-        Ok(said) => found(said == *value, format!("the answer is {}", shown(&said))),
+        Ok(said) => found(
+            same(&said, value),
+            format!("the answer is {}", shown(&said)),
+        ),
         Err(error) => not_json(answer, &error),
+    }
+}
+
+/// Whether two values are the same. 1 and 1.0 are one number.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || (one.is_f64() || other.is_f64()) && one.as_f64() == other.as_f64()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let equal = |(key, value): (&String, &Value)| {
+                other.get(key).is_some_and(|other| same(value, other))
+            };
+            one.len() == other.len() && one.iter().all(equal)
+        }
+        _ => one == other,
     }
 }
 
