@@ -204,8 +204,11 @@ fn cases(
                 continue;
             };
             let taken = |id: &str| cases.iter().any(|other| other.id == id);
-            if taken(&case.id) {
-                case.id = format!("{}-{}", case.id, at + 1);
+            let mut number = at + 1;
+            let wanted = case.id.clone();
+            while taken(&case.id) {
+                case.id = format!("{wanted}-{number}");
+                number += 1;
             }
             cases.push(case);
         }

@@ -152,10 +152,8 @@ fn a_tag_makes_a_group_and_runs_of_a_repeated_test_count_each() {
     let yaml = coin
         .replace("shared/coin.yaml", &shared)
         .replace("- id: toss\n", "- id: toss\n    tags: [toss]\n");
-    sandbox.write(
-        "coin.yaml",
-        &format!("{yaml}thresholds:\n  tokens{{toss}}: p50 < 201\n"),
-    );
+    let yaml = yaml.replace("thresholds:\n", "thresholds:\n  tokens{toss}: p50 < 201\n");
+    sandbox.write("coin.yaml", &yaml);
     sandbox
         .run(&["run", "coin.yaml"])
         .expect_code(0)
