@@ -185,11 +185,8 @@ fn a_shared_file_gives_settings_and_assertions_and_its_lines_are_shown() {
             .contains("scenarios/shared/base.yaml")
     );
     let page = sandbox.runs("reports")[0].join("index.html");
-    assert!(
-        std::fs::read_to_string(page)
-            .expect("a page")
-            .contains(place)
-    );
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.replace("&#x2f;", "/").contains(place));
     let cases = timeless_cases(&sandbox.runs("reports")[0]);
     assert_eq!(cases.len(), 2);
     assert_eq!(cases[0]["run"]["sampling"]["repetition_penalty"], 1.05);
