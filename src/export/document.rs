@@ -85,7 +85,6 @@ pub struct Document {
     /// Totals.
     pub totals: Totals,
     /// What groups of cases had to hold together.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<ThresholdResult>,
     /// Every case that ran, in the order of the plan.
     pub cases: Vec<CaseResult>,

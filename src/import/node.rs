@@ -45,7 +45,7 @@ impl Kind {
     }
 
     /// The items of a list; anything else but nothing is a list of one.
-    pub(super) fn items<'a>(node: &'a Node) -> Vec<&'a Node> {
+    pub(super) fn items(node: &Node) -> Vec<&Node> {
         match &node.value {
             Self::List(items) => items.iter().collect(),
             Self::Null => Vec::new(),

@@ -82,10 +82,9 @@ fn statistic(metric: Metric, text: &str) -> Result<Statistic, ThresholdError> {
     let percent = text
         .strip_prefix('p')
         .and_then(|rest| rest.parse::<f64>().ok());
-    if let Some(percent) = percent.filter(|_| !metric.is_share()) {
-        if (50.0..=99.9).contains(&percent) {
-            return Ok(Statistic::Percentile(percent / 100.0));
-        }
+    let in_range = |percent: &f64| !metric.is_share() && (50.0..=99.9).contains(percent);
+    if let Some(percent) = percent.filter(in_range) {
+        return Ok(Statistic::Percentile(percent / 100.0));
     }
     let mut names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     names.extend(Some(more).filter(|more| !more.is_empty()));
