@@ -94,6 +94,7 @@ fn case(index: usize) -> CaseRecord {
             judgement: Judgement::default(),
             error: None,
         },
+        repeats: None,
         control: None,
     }
 }

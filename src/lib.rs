@@ -8,12 +8,12 @@
 //! ```text
 //!  L8 cli
 //!  L7 report  export  compare  runner
-//!  L6 record           sweep
-//!  L5 plan              server
+//!  L6 record  gate     sweep
+//!  L5 plan  import      server
 //!  L4 scenario        target  measure
 //!  L3 assertion       engine
 //!  L2 snapshot        model  endpoint
-//!  L1 metrics  evaluation  statistics  sampling  text  protocol  backend  scripted  faults
+//!  L1 metrics  threshold  evaluation  statistics  sampling  text  protocol  backend  scripted  faults
 //!  L0 generation  loops  yaml  simd
 //! ```
 //!
@@ -24,7 +24,7 @@
 //! - [`generation`]: the vocabulary: requests, events, transcripts.
 //! - [`loops`]: the loop detector. [`yaml`]: strict reading of what people write.
 //!   [`simd`]: vectors that give the same bits in every instruction set.
-//! - [`metrics`]: latency from transcripts. [`evaluation`]: proves loop detectors on a labelled
+//! - [`metrics`]: latency from transcripts. [`threshold`]: `p95 < 500ms` over groups of runs. [`evaluation`]: proves loop detectors on a labelled
 //!   corpus. [`statistics`]: intervals, tests and plans for loop rates.
 //!   [`sampling`]: from logits to a token. [`text`]:
 //!   tokenizer, chat template, tool calls. [`protocol`]: wire types of other programs.
@@ -35,8 +35,8 @@
 //! - [`assertion`]: whether a conversation is acceptable. [`engine`]: generates in this process.
 //! - [`scenario`]: YAML files. [`target`]: anything that generates, behind one trait.
 //!   [`measure`]: how fast an engine is.
-//! - [`plan`]: scenarios expanded into cases. [`server`]: a target over HTTP.
-//! - [`record`]: what was measured, on disk. [`sweep`]: a grid of settings, and what it showed.
+//! - [`plan`]: scenarios expanded into cases. [`import`]: other programs' files as scenarios. [`server`]: a target over HTTP.
+//! - [`record`]: what was measured, on disk. [`gate`]: its thresholds. [`sweep`]: a grid of settings, and what it showed.
 //! - [`runner`]: executes a plan. [`report`]: a record as a page. [`export`]: a record for other
 //!   programs. [`compare`]: two records.
 //! - [`cli`]: arguments in, exit code out.
@@ -63,7 +63,9 @@ pub mod engine;
 pub mod evaluation;
 pub mod export;
 pub mod faults;
+pub mod gate;
 pub mod generation;
+pub mod import;
 pub mod loops;
 pub mod measure;
 pub mod metrics;
@@ -83,4 +85,5 @@ pub mod statistics;
 pub mod sweep;
 pub mod target;
 pub mod text;
+pub mod threshold;
 pub mod yaml;

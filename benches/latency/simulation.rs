@@ -318,6 +318,7 @@ fn case(at: usize, token_at_us: Vec<u64>) -> CaseRecord {
             judgement: Judgement::default(),
             error: None,
         },
+        repeats: None,
         control: None,
     }
 }

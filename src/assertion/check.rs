@@ -22,7 +22,10 @@ pub struct Check {
     pub label: String,
     /// Its type alone, such as `not-loop`.
     pub kind: String,
-    /// The line of the scenario file where it stands, counted from 1.
+    /// The file where it stands, if that is not the scenario's: one that the scenario extends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of the file where it stands, counted from 1.
     pub line: usize,
     /// Whether it held.
     pub status: CheckStatus,

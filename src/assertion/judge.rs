@@ -4,12 +4,14 @@
 //! way; negation is applied to all of them in one place. How facts are worded is the neighbour
 //! `message`; which assertions there are, and what a failure costs, is decided elsewhere.
 
-use std::time::Duration;
+mod measured;
 
 use regex::Regex;
 use serde_json::Value;
 
-use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted, time};
+use self::measured::{likely, tokens_used, within};
+use super::finding::{Finding, found};
+use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
     Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, TextDifference,
     Watched,
@@ -31,13 +33,6 @@ pub struct Evidence<'a> {
     pub conversation: &'a Conversation,
     /// The conversation beside its snapshot, if it was compared.
     pub snapshot: Option<&'a Comparison>,
-}
-
-/// Whether a rule holds, and what was found.
-struct Finding {
-    holds: bool,
-    fact: String,
-    diff: Option<TextDifference>,
 }
 
 /// Judges every assertion, in order. Loops are looked for whether or not an assertion asks.
@@ -71,7 +66,9 @@ fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
 }
 
 fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Check {
-    let Finding { holds, fact, diff } = if evidence.conversation.exchanges.is_empty() {
+    let Finding {
+        holds, fact, diff, ..
+    } = if evidence.conversation.exchanges.is_empty() {
         found(false, "nothing was generated")
     } else {
         apply(&assertion.rule, evidence, loops)
@@ -84,18 +81,11 @@ fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence])
     Check {
         label: label(assertion),
         kind: assertion.kind.clone(),
+        file: assertion.file.clone(),
         line: assertion.line,
         status,
         message: fact,
         diff: diff.filter(|_| status == CheckStatus::Failed),
-    }
-}
-
-fn found(holds: bool, fact: impl Into<String>) -> Finding {
-    Finding {
-        holds,
-        fact: fact.into(),
-        diff: None,
     }
 }
 
@@ -108,6 +98,10 @@ fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Findin
         Rule::ContainsIgnoreCase(text) => contains_ignoring_case(answer, text),
         Rule::Regex(regex) => matched(answer, regex),
         Rule::Equals(text) => equals(answer, text),
+        Rule::Text(rule) => rule.judge(answer),
+        Rule::Tools(rule) => rule.judge(conversation),
+        Rule::Likelihood(bound) => likely(conversation, *bound),
+        Rule::Set { threshold, members } => set(*threshold, members, evidence, loops),
         Rule::FinishReason(reason) => finished(conversation, *reason),
         Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
         Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
@@ -118,6 +112,40 @@ fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Findin
         Rule::EndToEnd(limit) => within(conversation, *limit, "end", |transcript| {
             Some(transcript.e2e_us)
         }),
+    }
+}
+
+/// The weighted mean of the scores against the threshold, or every one of them without a threshold:
+/// promptfoo's rule.
+fn set(
+    threshold: Option<f64>,
+    members: &[(f64, Assertion)],
+    evidence: &Evidence<'_>,
+    loops: &[LoopEvidence],
+) -> Finding {
+    let (mut sum, mut weights, mut all) = (0.0, 0.0, true);
+    let mut lines = Vec::new();
+    for (weight, member) in members {
+        let one = apply(&member.rule, evidence, loops);
+        let holds = one.holds != member.negated;
+        let score = if member.negated {
+            1.0 - one.score
+        } else {
+            one.score
+        };
+        sum += weight * score;
+        weights += weight;
+        all &= holds;
+        let mark = if holds { "holds" } else { "does not hold" };
+        lines.push(format!("{} {mark}: {}", label(member), one.fact));
+    }
+    // At least one member has a weight above 0.
+    let score = sum / weights;
+    let holds = threshold.map_or(all, |threshold| score >= threshold);
+    let fact = format!("score {score:.3} of 1\n{}", lines.join("\n"));
+    Finding {
+        score,
+        ..found(holds, fact)
     }
 }
 
@@ -261,18 +289,6 @@ fn finished(conversation: &Conversation, expected: FinishReason) -> Finding {
     )
 }
 
-fn tokens_used(conversation: &Conversation, limit: usize) -> Finding {
-    let used = conversation.output_tokens();
-    found(
-        used <= limit,
-        format!(
-            "{} used in {}, at most {limit} allowed",
-            count(used, "token"),
-            count(conversation.exchanges.len(), "generation")
-        ),
-    )
-}
-
 fn tool_called(
     conversation: &Conversation,
     name: &str,
@@ -345,36 +361,6 @@ fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Fi
             }
         }
     }
-}
-
-/// Judges the slowest generation. One that never got there is slower than all others.
-fn within(
-    conversation: &Conversation,
-    limit: Duration,
-    event: &str,
-    measure: impl Fn(&Transcript) -> Option<u64>,
-) -> Finding {
-    let mut worst: Option<(usize, u64)> = None;
-    for (index, transcript) in transcripts(conversation).enumerate() {
-        let Some(micros) = measure(transcript) else {
-            return found(false, format!("generation {} has no {event}", index + 1));
-        };
-        if worst.is_none_or(|(_, slowest)| micros > slowest) {
-            worst = Some((index, micros));
-        }
-    }
-    let Some((index, micros)) = worst else {
-        return found(false, "nothing was generated");
-    };
-    found(
-        Duration::from_micros(micros) <= limit,
-        format!(
-            "{event} after {}, limit {limit:?} (generation {} of {}, the slowest)",
-            time(micros),
-            index + 1,
-            conversation.exchanges.len()
-        ),
-    )
 }
 
 fn transcripts(conversation: &Conversation) -> impl Iterator<Item = &Transcript> {

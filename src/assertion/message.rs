@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Assertion, LoopEvidence, Rule, SnapshotMatch};
+use super::{Assertion, Likelihood, LoopEvidence, Rule, SnapshotMatch};
 use crate::loops::{LoopState, escape_fragment};
 use crate::snapshot::{ChangedInput, Divergence, TextDivergence, TokenDivergence};
 
@@ -36,8 +36,23 @@ pub(super) fn label(assertion: &Assertion) -> String {
             "{kind} {name} {}",
             escape_fragment(&json(args), LABEL_CHARS)
         ),
+        Rule::Text(rule) => behind(kind, &rule.label()),
+        Rule::Tools(rule) => behind(kind, &rule.label()),
+        Rule::Likelihood(Likelihood::Perplexity(most)) => format!("{kind} <= {most}"),
+        Rule::Likelihood(Likelihood::Score(least)) => format!("{kind} >= {least}"),
+        Rule::Set { threshold, members } => {
+            let of = count(members.len(), "assertion");
+            match threshold {
+                Some(threshold) => format!("{kind} of {of}, {threshold}"),
+                None => format!("{kind} of {of}"),
+            }
+        }
         Rule::Ttft(limit) | Rule::EndToEnd(limit) => format!("{kind} <= {limit:?}"),
     }
+}
+
+fn behind(kind: &str, rest: &str) -> String {
+    format!("{kind} {rest}").trim_end().to_owned()
 }
 
 /// A pattern on one line, cut. It is not escaped: its backslashes are its own.

@@ -15,19 +15,30 @@ pub fn unjudgeable(conversation: &Conversation, assertions: &[Assertion]) -> Opt
     let no_first = transcripts().any(|transcript| {
         transcript.output_tokens() > 1 && Timings::of(transcript).ttft_us.is_none()
     });
-    assertions
-        .iter()
-        .find_map(|assertion| match assertion.rule {
-            Rule::Snapshot(SnapshotMatch::Tokens) if no_ids => Some(format!(
-                "'{}' (line {}) compares token ids, and this target gives none: write {{type: \
+    let no_likelihood = conversation
+        .exchanges
+        .last()
+        .is_some_and(|one| one.transcript.logprobs().is_empty());
+    let rules = assertions.iter().flat_map(|assertion| {
+        let rules = assertion.rules();
+        rules.map(move |rule| (assertion, rule))
+    });
+    rules.into_iter().find_map(|(assertion, rule)| match rule {
+        Rule::Snapshot(SnapshotMatch::Tokens) if no_ids => Some(format!(
+            "'{}' (line {}) compares token ids, and this target gives none: write {{type: \
                  snapshot, match: text}}, or test in this process or through `loopwatch serve`",
-                assertion.kind, assertion.line
-            )),
-            Rule::Ttft(_) if no_first => Some(format!(
-                "'{}' (line {}) needs the time of the first token, and the answer came at once: \
+            assertion.kind, assertion.line
+        )),
+        Rule::Ttft(_) if no_first => Some(format!(
+            "'{}' (line {}) needs the time of the first token, and the answer came at once: \
                  let the target stream (stream: true), and no proxy buffer",
-                assertion.kind, assertion.line
-            )),
-            _ => None,
-        })
+            assertion.kind, assertion.line
+        )),
+        Rule::Likelihood(_) if no_likelihood => Some(format!(
+            "'{}' (line {}) needs the log-probability of every token, and this target gives \
+                 none: test in this process or through `loopwatch serve`",
+            assertion.kind, assertion.line
+        )),
+        _ => None,
+    })
 }

@@ -10,6 +10,7 @@ use super::outputs::Outputs;
 use super::screen::Screen;
 use super::table::Table;
 use super::{paths, resume, run, summary};
+use crate::gate::Gate;
 use crate::record::{ModelProvenance, PlanProvenance, Provenance, Record, RecordWriter, Summary};
 use crate::report;
 
@@ -77,7 +78,7 @@ impl Merge {
         let totals = record.summary.unwrap_or_default();
         summary::print(&record, &totals, &folder, &[], false, screen)?;
         self.outputs.write(&record, screen)?;
-        Ok(run::exit(&totals, None))
+        Ok(run::exit(&totals, None, &Gate::of(&record)))
     }
 }
 

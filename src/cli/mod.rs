@@ -15,6 +15,7 @@ mod execution;
 mod exit;
 mod faults;
 mod generate;
+mod import;
 mod init;
 mod list;
 mod manual;
@@ -60,7 +61,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 3 inconclusive (if asked
-for), 4 nothing selected, 5 passed so far and some left, 99 slower than allowed, 100 assertion, loop
+for), 4 nothing selected, 5 passed so far and some left, 99 a threshold or slower than allowed, 100 assertion, loop
 or snapshot failure, 101 target could not be loaded or answer, 130 or 143 interrupted.
 
 Environment: MLX_REPETITION_PENALTY and MLX_REPETITION_CONTEXT_SIZE set the defaults of the
@@ -87,6 +88,7 @@ enum Command {
     Compare(compare::Compare),
     Faults(faults::FaultServer),
     Doctor(doctor::Doctor),
+    Import(import::Import),
     Init(init::Init),
     Schema(init::Schema),
     Completions(manual::Completions),
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),

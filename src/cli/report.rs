@@ -9,6 +9,7 @@ use super::outputs::Outputs;
 use super::screen::Screen;
 use super::table::Table;
 use super::{paths, run, summary};
+use crate::gate::Gate;
 use crate::record::{CaseVerdict, Record, Summary};
 use crate::report;
 use crate::runner::{compare_snapshots, rejudge};
@@ -95,6 +96,6 @@ impl Judge {
         let mut out = anstream::stdout().lock();
         summary::failures(&mut out, &record)?;
         summary::totals(&mut out, &record, &totals)?;
-        Ok(run::exit(&totals, None))
+        Ok(run::exit(&totals, None, &Gate::of(&record)))
     }
 }

@@ -18,6 +18,7 @@ use super::targets::Answering;
 use super::{list, paths, provenance, sampling, summary};
 use crate::backend::Precision;
 use crate::engine::EngineOptions;
+use crate::gate::Gate;
 use crate::plan::Case;
 use crate::record::{ModelProvenance, PlanProvenance, Provenance, Record, RecordWriter, Summary};
 use crate::report;
@@ -185,7 +186,7 @@ impl Run {
         });
         summary::print(&record, &summary, folder, &pending, write_pending, screen)?;
         self.outputs.write(&record, screen)?;
-        let exit = exit(&summary, stopped);
+        let exit = exit(&summary, stopped, &Gate::of(&record));
         events.finish(&record, exit)?;
         Ok(exit)
     }
@@ -246,13 +247,15 @@ fn update_policy() -> UpdatePolicy {
 
 /// The more serious outcome wins; `stopped` is the code of the signal that ended the run, if one
 /// did.
-pub(super) fn exit(summary: &Summary, stopped: Option<Exit>) -> Exit {
+pub(super) fn exit(summary: &Summary, stopped: Option<Exit>, gate: &Gate) -> Exit {
     if summary.errored > 0 {
         Exit::Target
     } else if let (Some(signal), 1..) = (stopped, summary.not_run) {
         signal
-    } else if summary.failed > 0 {
+    } else if summary.failed > gate.tolerated {
         Exit::Failed
+    } else if gate.is_broken() {
+        Exit::Regressed
     } else if summary.not_run > 0 {
         Exit::Outstanding
     } else {

@@ -11,7 +11,7 @@ use super::{sampling, shard};
 use crate::endpoint::TargetWire;
 use crate::generation::Semantics;
 use crate::plan::{self, Case, Filter, Overrides};
-use crate::record::{PlanProvenance, PlannedCase, ShardProvenance};
+use crate::record::{PlanProvenance, PlannedCase, PlannedThreshold, ShardProvenance};
 use crate::scenario::Scenario;
 
 /// Which cases, and what is laid over them.
@@ -47,7 +47,7 @@ impl Selection {
         &self,
         screen: Screen,
     ) -> anyhow::Result<Option<(Vec<Case>, PlanProvenance)>> {
-        let mut cases = self.cases()?;
+        let (mut cases, thresholds) = self.cases()?;
         if cases.is_empty() {
             let filter = self.filter.as_deref().unwrap_or_default();
             anstream::eprintln!("nothing to run: no case matches '{filter}'");
@@ -83,6 +83,7 @@ impl Selection {
                 count: shard.count(),
             }),
             selected: cases.iter().map(planned).collect(),
+            thresholds,
         };
         Ok(Some((cases, plan)))
     }
@@ -103,7 +104,8 @@ impl Selection {
         told
     }
 
-    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+    /// The selected cases, and the thresholds over all.
+    fn cases(&self) -> anyhow::Result<(Vec<Case>, Vec<PlannedThreshold>)> {
         let environment = sampling::environment()?;
         let targets = self.target.iter().map(|text| TargetWire::parse(text));
         let overrides = Overrides {
@@ -123,9 +125,47 @@ impl Selection {
             .collect::<Result<Vec<_>, _>>()?;
         let mut cases =
             plan::expand(&scenarios, &overrides, &environment).map_err(Explained::usage)?;
+        let thresholds = thresholds(&cases);
         if let Some(filter) = filter {
             cases.retain(|case| filter.matches(case));
         }
-        Ok(cases)
+        Ok((cases, thresholds))
     }
+}
+
+/// The thresholds of all scenarios, each with the cases of its group: those of each target apart,
+/// where there are several.
+fn thresholds(cases: &[Case]) -> Vec<PlannedThreshold> {
+    let target = |id: &str| id.split_once('@').map(|(_, target)| target.to_owned());
+    let mut found: Vec<(Option<String>, PlannedThreshold)> = Vec::new();
+    for case in cases {
+        for group in &case.thresholds {
+            let of = target(&case.id);
+            let planned = PlannedThreshold {
+                metric: group.threshold.metric.as_str().to_owned(),
+                expression: group.threshold.to_string(),
+                tag: group.tag.clone(),
+                scenario: case.scenario.clone(),
+                file: group.file.clone(),
+                line: group.line,
+                column: group.column,
+                cases: Vec::new(),
+            };
+            let same = |(other, one): &&mut (Option<String>, PlannedThreshold)| {
+                let apart = PlannedThreshold {
+                    cases: Vec::new(),
+                    ..one.clone()
+                };
+                *other == of && apart == planned
+            };
+            match found.iter_mut().find(same) {
+                Some((_, one)) => one.cases.push(case.id.clone()),
+                None => {
+                    let cases = vec![case.id.clone()];
+                    found.push((of, PlannedThreshold { cases, ..planned }));
+                }
+            }
+        }
+    }
+    found.into_iter().map(|(_, threshold)| threshold).collect()
 }

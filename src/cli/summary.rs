@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::screen::Screen;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
+use crate::gate::{Gate, Status};
 use crate::record::{CaseRecord, CaseVerdict, Provenance, Record, Summary};
 use crate::snapshot::PendingSnapshot;
 
@@ -97,7 +98,9 @@ fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
         writeln!(
             out,
             "  {BAD}✗{RESET} {}  {DIM}{}:{}{RESET}",
-            check.label, case.scenario, check.line
+            check.label,
+            check.file.as_deref().unwrap_or(&case.scenario),
+            check.line
         )?;
         for line in check.message.lines() {
             writeln!(out, "    {line}")?;
@@ -142,6 +145,8 @@ pub(super) fn totals(
     record: &Record,
     summary: &Summary,
 ) -> std::io::Result<()> {
+    let gate = Gate::of(record);
+    thresholds(out, &gate)?;
     let worked = record
         .cases
         .iter()
@@ -150,7 +155,8 @@ pub(super) fn totals(
         .count();
     let controls = record.cases.iter().filter(|case| case.control.is_some());
     let all = controls.count();
-    let good = summary.failed + summary.errored + summary.not_run == 0;
+    let failed = summary.failed.saturating_sub(gate.tolerated);
+    let good = failed + summary.errored + summary.not_run == 0 && !gate.is_broken();
     let colour = if good { GOOD } else { BAD };
     write!(out, "\n{colour}{} passed", summary.passed)?;
     for (count, word) in [
@@ -162,9 +168,35 @@ pub(super) fn totals(
             write!(out, ", {count} {word}")?;
         }
     }
+    if gate.tolerated > 0 {
+        write!(out, " ({} within a threshold)", gate.tolerated)?;
+    }
     writeln!(
         out,
         "{RESET}; {worked} of {all} controls failed as they must; {:.1} s",
         summary.wall_ms as f64 / 1e3
     )
+}
+
+/// The thresholds, each with what was measured and where it stands.
+fn thresholds(out: &mut impl Write, gate: &Gate) -> std::io::Result<()> {
+    if !gate.verdicts.is_empty() {
+        writeln!(out, "\n{BOLD}thresholds{RESET}")?;
+    }
+    for verdict in &gate.verdicts {
+        let (colour, sign) = match verdict.status {
+            Status::Held => (GOOD, "✓"),
+            Status::Broken => (BAD, "✗"),
+            Status::NotJudged => (LOOP, "– not judged:"),
+        };
+        writeln!(
+            out,
+            "  {colour}{sign}{RESET} {}: {}  {DIM}{}:{}{RESET}",
+            verdict.label(),
+            verdict.fact,
+            verdict.file(),
+            verdict.planned.line
+        )?;
+    }
+    Ok(())
 }

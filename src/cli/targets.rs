@@ -13,7 +13,7 @@ use crate::plan::{Answerer, Case};
 use crate::record::ModelProvenance;
 use crate::runner::Targets;
 use crate::scenario::ModelName;
-use crate::target::{EngineTarget, HttpTarget, Network, Secret, Spawned};
+use crate::target::{EchoTarget, EngineTarget, HttpTarget, Network, Secret, Spawned};
 
 /// Everything that answers, for as long as it is held.
 #[derive(Default)]
@@ -79,8 +79,23 @@ impl Answering {
         Ok(())
     }
 
+    /// Returns what stands where others have the name of a model.
+    fn echo(&mut self) -> String {
+        self.models.push(ModelProvenance {
+            name: "echo".to_owned(),
+            description: "says what was said last".to_owned(),
+            weights_sha256: String::new(),
+        });
+        let answerer = Answerer::Server(Endpoint::Echo);
+        self.targets.insert(answerer, Arc::new(EchoTarget));
+        "echo".to_owned()
+    }
+
     /// Returns the name of the server's model.
     fn reach(&mut self, endpoint: &Endpoint, folder: &Path) -> anyhow::Result<String> {
+        if *endpoint == Endpoint::Echo {
+            return Ok(self.echo());
+        }
         let network = match &self.network {
             Some(network) => network.clone(),
             None => self.network.insert(Network::start()?).clone(),
@@ -97,7 +112,9 @@ impl Answering {
                 self.spawned.push(spawned);
                 http
             }
-            Endpoint::Engine => return Err(anyhow::anyhow!("the engine is no server")),
+            Endpoint::Engine | Endpoint::Echo => {
+                return Err(anyhow::anyhow!("'{endpoint}' is no server"));
+            }
         };
         let key = key(&http)?;
         let reaching = HttpTarget::connect(http.clone(), key, network.clone());

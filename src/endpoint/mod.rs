@@ -25,6 +25,8 @@ pub enum Endpoint {
     Http(HttpEndpoint),
     /// A server that is started for the run and ended with it.
     Spawn(SpawnEndpoint),
+    /// Nobody: what was said last is the answer. It tries assertions without a model.
+    Echo,
 }
 
 /// A server, and how to talk to it.
@@ -96,13 +98,14 @@ pub struct SpawnEndpoint {
 }
 
 impl Endpoint {
-    /// One word for it: `engine`, `openai`, `anthropic` or `spawn`.
+    /// One word for it: `engine`, `openai`, `anthropic`, `spawn` or `echo`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Engine => "engine",
             Self::Http(http) => http.api.as_str(),
             Self::Spawn(_) => "spawn",
+            Self::Echo => "echo",
         }
     }
 
@@ -110,7 +113,7 @@ impl Endpoint {
     #[must_use]
     pub fn options(&self) -> Option<&HttpOptions> {
         match self {
-            Self::Engine => None,
+            Self::Engine | Self::Echo => None,
             Self::Http(http) => Some(&http.options),
             Self::Spawn(spawn) => Some(&spawn.options),
         }
@@ -120,7 +123,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine => f.write_str("engine"),
+            Self::Engine | Self::Echo => f.write_str(self.kind()),
             Self::Http(http) => http.fmt(f),
             Self::Spawn(spawn) => write!(f, "spawn:{}", spawn.command),
         }

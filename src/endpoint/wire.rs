@@ -31,6 +31,8 @@ pub struct TargetTable {
     /// A command that starts a server; `{port}` in it stands for a free port. It is ended with
     /// the run, and all that it started.
     pub spawn: Option<String>,
+    /// Answers with what was said last, without a model.
+    pub echo: Option<bool>,
     /// `spawn`: the API that the server speaks, `openai` (default) or `anthropic`.
     pub api: Option<String>,
     /// `spawn`: the path that answers with success when the server is ready; default
@@ -64,7 +66,7 @@ pub struct TargetTable {
 }
 
 impl TargetWire {
-    /// Reads the short form: `engine`, `openai:URL`, `anthropic:URL` or `spawn:COMMAND`.
+    /// Reads the short form: `engine`, `openai:URL`, `anthropic:URL`, `spawn:COMMAND` or `echo`.
     ///
     /// # Errors
     /// If it is none of these.
@@ -72,13 +74,14 @@ impl TargetWire {
         let mut table = TargetTable::default();
         match text.split_once(':') {
             _ if text == "engine" => {}
+            _ if text == "echo" => table.echo = Some(true),
             Some(("openai", url)) => table.openai = Some(url.to_owned()),
             Some(("anthropic", url)) => table.anthropic = Some(url.to_owned()),
             Some(("spawn", command)) => table.spawn = Some(command.to_owned()),
             _ => {
                 return Err(format!(
-                    "there is no target '{text}'; write engine, openai:URL, anthropic:URL or \
-                     spawn:COMMAND"
+                    "there is no target '{text}'; write engine, openai:URL, anthropic:URL, \
+                     spawn:COMMAND or echo"
                 ));
             }
         }
@@ -99,6 +102,7 @@ impl TargetWire {
             openai: text(&over.openai, &base.openai),
             anthropic: text(&over.anthropic, &base.anthropic),
             spawn: text(&over.spawn, &base.spawn),
+            echo: over.echo.or(base.echo),
             api: text(&over.api, &base.api),
             ready: text(&over.ready, &base.ready),
             ready_timeout: text(&over.ready_timeout, &base.ready_timeout),
@@ -125,6 +129,16 @@ impl TargetWire {
         if table.spawn.is_none() && of_spawn.into_iter().any(Option::is_some) {
             return Err("target: 'api', 'ready' and 'ready_timeout' go with 'spawn'".to_owned());
         }
+        if table.echo.is_some() {
+            let alone = TargetTable {
+                echo: Some(true),
+                ..TargetTable::default()
+            };
+            return match *table == alone {
+                true => Ok(Endpoint::Echo),
+                false => Err("target: 'echo' is true, and takes no other option".to_owned()),
+            };
+        }
         let http = |api, url: &str| {
             Ok(Endpoint::Http(HttpEndpoint {
                 api,
@@ -147,9 +161,8 @@ impl TargetWire {
 
 impl TargetTable {
     fn names_a_server(&self) -> bool {
-        [&self.openai, &self.anthropic, &self.spawn]
-            .into_iter()
-            .any(Option::is_some)
+        let servers = [&self.openai, &self.anthropic, &self.spawn];
+        self.echo.is_some() || servers.into_iter().any(Option::is_some)
     }
 
     fn spawned(&self, command: &str) -> Result<Endpoint, String> {
@@ -275,9 +288,9 @@ impl JsonSchema for TargetWire {
         let table = generator.subschema_for::<TargetTable>();
         schemars::json_schema!({
             "description": "Who answers: engine (default), openai:URL, anthropic:URL, \
-                            spawn:COMMAND, or a table with options.",
+                            spawn:COMMAND, echo, or a table with options.",
             "anyOf": [
-                {"type": "string", "pattern": "^(engine$|openai:|anthropic:|spawn:)"},
+                {"type": "string", "pattern": "^(engine$|echo$|openai:|anthropic:|spawn:)"},
                 table,
             ],
         })
@@ -297,6 +310,7 @@ mod tests {
 
     #[rstest]
     #[case("engine", "engine")]
+    #[case("echo", "echo")]
     #[case("openai:http://localhost:1", "openai:http://localhost:1/v1")]
     #[case("'anthropic:http://localhost:1'", "anthropic:http://localhost:1/v1")]
     #[case("'spawn:serve --port {port}'", "spawn:serve --port {port}")]
@@ -314,6 +328,7 @@ mod tests {
     #[rstest]
     #[case("opnai:http://a", "there is no target 'opnai:http://a'")]
     #[case("{opnai: http://a}", "unknown field `opnai`")]
+    #[case("{echo: true, model: m}", "takes no other option")]
     #[case("{model: m}", "options need a server")]
     #[case("{openai: http://a, anthropic: http://a}", "has several of")]
     #[case("{openai: http://a, ready: /x}", "go with 'spawn'")]

@@ -8,9 +8,12 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::problem::{Problem, problems};
+use super::threshold::ThresholdResult;
+use crate::gate::Gate;
 use crate::metrics::Timings;
 use crate::record::{
-    CaseRecord, CaseVerdict, ControlRecord, ModelProvenance, PlannedCase, Record, RunRecord,
+    CaseRecord, CaseVerdict, ControlRecord, ModelProvenance, PlannedCase, Record, Repeats,
+    RunRecord,
 };
 
 /// Version of the document. A field that changes its meaning, or goes, makes a new one; a new
@@ -81,6 +84,8 @@ pub struct Document {
     pub outcome: Outcome,
     /// Totals.
     pub totals: Totals,
+    /// What groups of cases had to hold together.
+    pub thresholds: Vec<ThresholdResult>,
     /// Every case that ran, in the order of the plan.
     pub cases: Vec<CaseResult>,
     /// Cases that were selected and did not run, as far as they are known.
@@ -146,6 +151,9 @@ pub struct CaseResult {
     pub ttft_ms: Option<f64>,
     /// All generations together, from request to last event.
     pub duration_ms: f64,
+    /// The runs of a case that is run several times; what else stands here is of one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RepeatResult>,
     /// Requests that were sent again, and passed or failed in the end.
     pub retries: usize,
     /// What keeps it from passing: nothing if it passed.
@@ -174,6 +182,17 @@ pub struct LoopResult {
     pub onset: usize,
     /// The repeated block, escaped and cut.
     pub fragment: String,
+}
+
+/// The runs of a case that is run several times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RepeatResult {
+    /// How many there were.
+    pub runs: usize,
+    /// How many passed.
+    pub passed: usize,
+    /// When they pass together, such as `at_least 4/5`.
+    pub reduce: String,
 }
 
 /// A control.
@@ -218,6 +237,7 @@ impl Document {
             not_run: not_run.len().max(unknown),
             wall_ms: record.summary.map(|summary| summary.wall_ms),
         };
+        let gate = Gate::of(record);
         let provenance = &record.provenance;
         let shard = provenance.plan.as_ref().and_then(|plan| plan.shard);
         Self {
@@ -231,8 +251,13 @@ impl Document {
             environment: provenance.environment.clone(),
             models: provenance.models.iter().map(Model::of).collect(),
             shard: shard.map(|shard| shard.to_string()),
-            outcome: totals.outcome(record.summary.is_none()),
+            outcome: totals.outcome(record.summary.is_none(), &gate),
             totals,
+            thresholds: gate
+                .verdicts
+                .iter()
+                .map(|verdict| ThresholdResult::of(verdict, locate))
+                .collect(),
             cases,
             not_run,
         }
@@ -248,10 +273,10 @@ impl Document {
 }
 
 impl Totals {
-    fn outcome(&self, unfinished: bool) -> Outcome {
+    fn outcome(&self, unfinished: bool, gate: &Gate) -> Outcome {
         if self.errored > 0 {
             Outcome::Errored
-        } else if self.failed > 0 {
+        } else if self.failed > gate.tolerated || gate.is_broken() {
             Outcome::Failed
         } else if self.not_run > 0 || unfinished {
             Outcome::Incomplete
@@ -301,7 +326,10 @@ impl CaseResult {
             .sum();
         let control = case.control.as_ref();
         let runs = std::iter::once(&case.run).chain(control.map(|control| &control.run));
-        let all = runs.flat_map(|run| &run.conversation.exchanges);
+        let others = case.repeats.iter().flat_map(|repeats| &repeats.others);
+        let all = runs
+            .chain(others)
+            .flat_map(|run| &run.conversation.exchanges);
         Self {
             id: case.id.clone(),
             scenario: locate(&case.scenario),
@@ -319,7 +347,8 @@ impl CaseResult {
                 .map(|us| us as f64 / 1e3),
             duration_ms: duration_us as f64 / 1e3,
             retries: all.map(|exchange| exchange.transcript.retries.len()).sum(),
-            problems: problems(case),
+            problems: problems(case, locate),
+            repeats: case.repeats.as_ref().map(RepeatResult::of),
             loops: loops(&case.run),
             control: control.map(ControlResult::of),
         }
@@ -329,6 +358,16 @@ impl CaseResult {
     #[must_use]
     pub fn test(&self) -> &str {
         self.id.split_once('/').map_or(&self.id, |(_, test)| test)
+    }
+}
+
+impl RepeatResult {
+    fn of(repeats: &Repeats) -> Self {
+        Self {
+            runs: repeats.others.len() + 1,
+            passed: repeats.passed,
+            reduce: repeats.reduce.clone(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::document::{CaseResult, Document};
 use super::problem::Problem;
 use super::text::cut;
+use super::threshold::ThresholdOutcome;
 
 /// Annotations that GitHub shows of one kind and step; further ones are dropped without a word.
 pub const MOST_ANNOTATIONS: usize = 10;
@@ -34,7 +35,23 @@ pub fn annotations(document: &Document) -> String {
         let message = format!("{left} more problems are in the summary and the report");
         lines.push(format!("::error title=loopwatch::{}", data(&message)));
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    // Thresholds say something about all, so they come first.
+    let broken = document
+        .thresholds
+        .iter()
+        .filter(|threshold| threshold.outcome == ThresholdOutcome::Broken);
+    let broken = broken.map(|threshold| {
+        format!(
+            "::error file={},line={},col={},title={}::{}",
+            property(&threshold.file),
+            threshold.line,
+            threshold.column,
+            property(&format!("threshold {}", threshold.label)),
+            data(&threshold.message),
+        )
+    });
+    let all = broken.chain(lines);
+    all.map(|line| format!("{line}\n")).collect()
 }
 
 /// Outputs of the step, for later steps: `${{ steps.ID.outputs.outcome }}` and so on.
@@ -58,7 +75,7 @@ fn annotation(case: &CaseResult, problem: &Problem) -> String {
     let title = format!("{}: {}", case.id, problem.label);
     format!(
         "::error file={},line={}{column},title={}::{}",
-        property(&case.scenario),
+        property(problem.file(case)),
         problem.line,
         property(&title),
         data(&cut(&problem.message, MESSAGE_BYTES)),

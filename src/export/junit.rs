@@ -14,6 +14,7 @@ use quick_junit::{
 use super::document::{CaseResult, Document, LoopResult, NotRun, Outcome};
 use super::problem::ProblemKind;
 use super::text::{cut, first_line};
+use super::threshold::{ThresholdOutcome, ThresholdResult};
 
 /// Most bytes of a message, which servers show in a list.
 const MESSAGE_BYTES: usize = 500;
@@ -33,6 +34,9 @@ pub fn junit(document: &Document) -> Result<String, SerializeError> {
         let suite = suite(&mut suites, &case.scenario);
         suite.time = suite.time.map(|time| time + duration(case));
         suite.add_test_case(test_case(case));
+    }
+    for threshold in &document.thresholds {
+        suite(&mut suites, &threshold.scenario).add_test_case(threshold_case(threshold));
     }
     for case in &document.not_run {
         suite(&mut suites, &case.scenario).add_test_case(skipped(case));
@@ -70,6 +74,11 @@ fn test_case(case: &CaseResult) -> TestCase {
     if let Some(seed) = case.seed {
         test.add_property(("seed", seed.to_string().as_str()));
     }
+    if let Some(repeats) = &case.repeats {
+        let passed = format!("{}/{}", repeats.passed, repeats.runs);
+        test.add_property(("repeats_passed", passed.as_str()));
+        test.add_property(("reduce", repeats.reduce.as_str()));
+    }
     test.add_property(("output_tokens", case.output_tokens.to_string().as_str()));
     if let Some(ttft) = case.ttft_ms {
         test.add_property(("ttft_ms", format!("{ttft:.3}").as_str()));
@@ -89,6 +98,30 @@ fn test_case(case: &CaseResult) -> TestCase {
         let must_fail = control.must_fail.join(", ");
         test.add_property(("control", format!("{word} ({must_fail})").as_str()));
     }
+    test
+}
+
+/// A threshold is a testcase of its own: it says something that no case says.
+fn threshold_case(threshold: &ThresholdResult) -> TestCase {
+    let mut status = match threshold.outcome {
+        ThresholdOutcome::Held => TestCaseStatus::success(),
+        ThresholdOutcome::Broken => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        ThresholdOutcome::NotJudged => TestCaseStatus::skipped(),
+    };
+    if threshold.outcome != ThresholdOutcome::Held {
+        status.set_message(legal(&threshold.message));
+    }
+    if threshold.outcome == ThresholdOutcome::Broken {
+        status.set_type("threshold");
+        let body = format!(
+            "{} at {}:{}: {}",
+            threshold.label, threshold.file, threshold.line, threshold.message
+        );
+        status.set_description(legal(&body));
+    }
+    let mut test = TestCase::new(legal(&format!("threshold {}", threshold.label)), status);
+    test.set_classname(legal(&threshold.scenario));
+    place(&mut test, &threshold.file, threshold.line);
     test
 }
 
@@ -145,7 +178,9 @@ fn body(case: &CaseResult) -> String {
     for problem in &case.problems {
         lines.push(format!(
             "{} at {}:{}",
-            problem.label, case.scenario, problem.line
+            problem.label,
+            problem.file(case),
+            problem.line
         ));
         lines.extend(problem.message.lines().map(|line| format!("  {line}")));
         if let Some(diff) = &problem.diff {

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::document::{CaseResult, Document, Outcome};
 use super::text::cut;
+use super::threshold::ThresholdOutcome;
 
 /// Bytes of a step's summary, beyond which GitHub drops the whole of it.
 pub const SUMMARY_LIMIT: usize = 1 << 20;
@@ -22,7 +23,7 @@ const RESERVE: usize = 200;
 /// The document in fewer than `limit` bytes; an empty text if that is less than its headline.
 #[must_use]
 pub fn markdown(document: &Document, limit: usize) -> String {
-    let mut text = MARKER.to_owned() + &headline(document);
+    let mut text = MARKER.to_owned() + &headline(document) + &thresholds(document);
     if text.len() + RESERVE >= limit {
         return String::new();
     }
@@ -94,6 +95,30 @@ fn headline(document: &Document) -> String {
     line + "\n"
 }
 
+/// The thresholds, each with what was measured.
+fn thresholds(document: &Document) -> String {
+    let mut text = String::new();
+    for threshold in &document.thresholds {
+        let sign = match threshold.outcome {
+            ThresholdOutcome::Held => "✅",
+            ThresholdOutcome::Broken => "❌",
+            ThresholdOutcome::NotJudged => "⏸️ not judged:",
+        };
+        let _ = write!(
+            text,
+            "\n- {sign} `{}`: {} ({}:{})",
+            code(&threshold.label),
+            prose(&threshold.message),
+            prose(&threshold.file),
+            threshold.line
+        );
+    }
+    match text.is_empty() {
+        true => text,
+        false => text + "\n",
+    }
+}
+
 /// One case that did not pass, with its evidence.
 fn section(case: &CaseResult) -> String {
     let mut text = format!(
@@ -104,9 +129,13 @@ fn section(case: &CaseResult) -> String {
         case.line
     );
     for problem in &case.problems {
+        let file = match &problem.file {
+            Some(file) => format!("{}:", prose(file)),
+            None => "line ".to_owned(),
+        };
         let _ = writeln!(
             text,
-            "\n**{}** (line {})\n",
+            "\n**{}** ({file}{})\n",
             prose(&problem.label),
             problem.line
         );

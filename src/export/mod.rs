@@ -12,6 +12,7 @@ mod markdown;
 mod problem;
 mod sarif;
 mod text;
+mod threshold;
 
 pub use document::{CaseResult, Document, NotRun, Outcome, SCHEMA_VERSION, json_schema};
 pub use event::{EventLine, event_schema};

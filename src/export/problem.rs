@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use similar::TextDiff;
 
+use super::document::CaseResult;
 use crate::assertion::TextDifference;
 use crate::record::{CaseRecord, RunRecord};
 
@@ -31,7 +32,10 @@ pub struct Problem {
     pub label: String,
     /// What was expected and what was found, in one line or a few.
     pub message: String,
-    /// The line of the scenario file to look at, counted from 1.
+    /// The file to look at, if it is not the scenario's: one that the scenario extends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of the file to look at, counted from 1.
     pub line: usize,
     /// The column in that line, counted from 1, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,8 +73,15 @@ impl Difference {
     }
 }
 
+impl Problem {
+    /// The file to look at.
+    pub(super) fn file<'a>(&'a self, case: &'a CaseResult) -> &'a str {
+        self.file.as_deref().unwrap_or(&case.scenario)
+    }
+}
+
 /// Everything that keeps `case` from passing, errors first.
-pub(super) fn problems(case: &CaseRecord) -> Vec<Problem> {
+pub(super) fn problems(case: &CaseRecord, locate: &dyn Fn(&str) -> String) -> Vec<Problem> {
     let mut found = Vec::new();
     if let Some(error) = &case.run.error {
         found.push(target(case, error.clone()));
@@ -81,7 +92,7 @@ pub(super) fn problems(case: &CaseRecord) -> Vec<Problem> {
     }
     // Of an answer that did not come, or came in part, no assertion says anything.
     if case.run.error.is_none() {
-        found.extend(assertions(case, &case.run));
+        found.extend(assertions(case, &case.run, locate));
     }
     for held in control.into_iter().flat_map(|control| &control.held) {
         found.push(Problem {
@@ -92,6 +103,7 @@ pub(super) fn problems(case: &CaseRecord) -> Vec<Problem> {
                 "the control must fail '{held}' and does not: this scenario cannot tell the cure \
                  from its absence"
             ),
+            file: None,
             line: case.scenario_line,
             column: None,
             diff: None,
@@ -106,17 +118,22 @@ fn target(case: &CaseRecord, message: String) -> Problem {
         rule: "target".to_owned(),
         label: "target".to_owned(),
         message,
+        file: None,
         line: case.scenario_line,
         column: None,
         diff: None,
     }
 }
 
-fn assertions<'a>(case: &'a CaseRecord, run: &'a RunRecord) -> impl Iterator<Item = Problem> + 'a {
+fn assertions<'a>(
+    case: &'a CaseRecord,
+    run: &'a RunRecord,
+    locate: &'a dyn Fn(&str) -> String,
+) -> impl Iterator<Item = Problem> + 'a {
     let checks = run.judgement.checks.iter().enumerate();
     checks
         .filter(|(_, check)| check.failed())
-        .map(|(at, check)| {
+        .map(move |(at, check)| {
             // Checks stand in the order of the assertions; a limit comes behind them.
             let spec = case.assertions.get(at);
             let column = spec
@@ -128,6 +145,7 @@ fn assertions<'a>(case: &'a CaseRecord, run: &'a RunRecord) -> impl Iterator<Ite
                 rule: check.kind.clone(),
                 label: check.label.clone(),
                 message: check.message.clone(),
+                file: check.file.as_deref().map(locate),
                 line: check.line,
                 column,
                 diff: check.diff.as_ref().map(Difference::of),

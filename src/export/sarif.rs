@@ -115,7 +115,7 @@ fn location(case: &CaseResult, problem: &Problem) -> Value {
         region["startColumn"] = column.into();
     }
     json!({"physicalLocation": {
-        "artifactLocation": {"uri": uri(&case.scenario)},
+        "artifactLocation": {"uri": uri(problem.file(case))},
         "region": region,
     }})
 }

@@ -154,6 +154,14 @@ impl Transcript {
         self.pieces.is_empty() && (!self.tokens.is_empty() || self.usage.output_tokens == 0)
     }
 
+    /// The log-probability of each token, as far as the target gives them.
+    #[must_use]
+    pub fn logprobs(&self) -> Vec<f32> {
+        let of_tokens = self.tokens.iter().map(|token| token.logprob);
+        let of_pieces = self.pieces.iter().flat_map(|piece| &piece.of.logprobs);
+        of_tokens.chain(of_pieces.copied()).collect()
+    }
+
     /// Generated tokens: those that were seen, or as many as the target says.
     #[must_use]
     pub fn output_tokens(&self) -> usize {

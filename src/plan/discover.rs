@@ -7,8 +7,9 @@ use super::PlanError;
 /// Folders below this depth are not searched: nobody keeps scenarios there.
 const MAX_DEPTH: usize = 8;
 
-/// Folders that hold other files: data, checkpoint scripts, and sweeps with their prompts.
-const NO_SCENARIOS: [&str; 3] = ["fixtures", "checkpoints", "sweeps"];
+/// Folders that hold other files: data, checkpoint scripts, sweeps with their prompts, and what
+/// scenarios extend.
+const NO_SCENARIOS: [&str; 4] = ["fixtures", "checkpoints", "sweeps", "shared"];
 
 /// The scenario files among `paths`: files as they are, and `*.yaml` and `*.yml` below folders,
 /// sorted, but for those that hold other files.

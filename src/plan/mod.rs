@@ -20,9 +20,9 @@ pub use overrides::Overrides;
 pub use shard::Shard;
 
 pub use crate::endpoint::Endpoint;
-pub use crate::scenario::{Limits, MockTools, ModelName, Script};
+pub use crate::scenario::{GroupThreshold, Limits, MockTools, ModelName, Script};
 
-use crate::assertion::{Assertion, AssertionSpec};
+use crate::assertion::{Assertion, AssertionSpec, Repeat};
 use crate::generation::{SamplingError, SamplingParams, SamplingSettings, TemplateVariables};
 use crate::scenario::{Scenario, Test};
 
@@ -64,6 +64,10 @@ pub struct Case {
     pub limits: Limits,
     /// The same run with the cure removed.
     pub control: Option<CaseControl>,
+    /// How often it is run, if more than once.
+    pub repeat: Option<Repeat>,
+    /// The thresholds of its scenario that it belongs to.
+    pub thresholds: Vec<GroupThreshold>,
     /// What must hold.
     pub assertions: Vec<Assertion>,
     /// The same as written, for records.
@@ -168,6 +172,20 @@ fn case(
         }),
     };
     let limits = test.limits.overlaid(&overrides.limits);
+    let sampling = resolve(&settings)?;
+    if test.repeat.is_some_and(|repeat| repeat.is_estimate()) && sampling.temperature == 0.0 {
+        return Err(PlanError(format!(
+            "--set: {}:{} is run several times, and at temperature 0 all runs are one answer",
+            scenario.path, test.line
+        )));
+    }
+    let mut tags = scenario.tags.clone();
+    tags.extend(
+        test.tags
+            .iter()
+            .filter(|tag| !scenario.tags.contains(tag))
+            .cloned(),
+    );
     Ok(Case {
         id: format!("{}/{}", scenario.name, test.id),
         index: 0,
@@ -175,7 +193,14 @@ fn case(
         line: test.line,
         description: scenario.description.clone(),
         why: scenario.why.clone(),
-        tags: scenario.tags.clone(),
+        thresholds: {
+            let groups = scenario.thresholds.iter();
+            groups
+                .filter(|group| group.is_about(&tags))
+                .cloned()
+                .collect()
+        },
+        tags,
         model: match &overrides.model {
             // On the command line, paths are relative to where it is typed.
             Some(name) => ModelName {
@@ -188,11 +213,12 @@ fn case(
         script: test.script.clone(),
         tools: scenario.tools.clone(),
         template: test.template.overlaid(&overrides.template),
-        sampling: resolve(&settings)?,
+        sampling,
         limits: limits
             .resolve()
             .map_err(|problem| PlanError(format!("--set: {problem}")))?,
         control,
+        repeat: test.repeat,
         assertions: test.assertions.clone(),
         specs: test.specs.clone(),
     })

@@ -71,6 +71,33 @@ pub struct PlanProvenance {
     pub shard: Option<ShardProvenance>,
     /// The cases of this run, in the order of the plan.
     pub selected: Vec<PlannedCase>,
+    /// What groups of cases of the whole plan must hold together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<PlannedThreshold>,
+}
+
+/// A threshold over a group of cases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedThreshold {
+    /// What is looked at, such as `ttft`.
+    pub metric: String,
+    /// What is asked, such as `p95 < 500ms`.
+    pub expression: String,
+    /// Of the tests with this tag; of all of the scenario without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Path of the scenario file as given.
+    pub scenario: String,
+    /// The file where it stands, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of the file, counted from 1.
+    pub line: usize,
+    /// The column in that line, counted from 1.
+    pub column: usize,
+    /// Every case of the group, also those that this run leaves out.
+    pub cases: Vec<String>,
 }
 
 /// A part of a plan.
@@ -161,11 +188,28 @@ pub struct CaseRecord {
     pub assertions: Vec<AssertionSpec>,
     /// The verdict over run and control together.
     pub verdict: CaseVerdict,
-    /// The run under test.
+    /// The run under test. If there were several, one that tells why they pass or fail together.
     pub run: RunRecord,
+    /// The other runs, where the case is run several times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
     /// The same run with the cure removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlRecord>,
+}
+
+/// What several runs of one case came to together, and those that are not shown as its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeats {
+    /// When they pass together, as written, such as `at_least 4/5`.
+    pub reduce: String,
+    /// How many passed.
+    pub passed: usize,
+    /// Which of them, from 0, is the case's run.
+    pub shown: usize,
+    /// The other runs, in their order.
+    pub others: Vec<RunRecord>,
 }
 
 /// One execution of a case's conversation.

@@ -9,6 +9,6 @@ mod store;
 
 pub use format::{
     CaseRecord, CaseVerdict, ControlRecord, FORMAT_VERSION, Line, ModelProvenance, PlanProvenance,
-    PlannedCase, Provenance, RunRecord, ShardProvenance, Summary,
+    PlannedCase, PlannedThreshold, Provenance, Repeats, RunRecord, ShardProvenance, Summary,
 };
 pub use store::{Record, RecordError, RecordWriter};

@@ -426,6 +426,7 @@ pub(super) mod tests {
                 judgement: Default::default(),
                 error: None,
             },
+            repeats: None,
             control: None,
         }
     }

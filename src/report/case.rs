@@ -256,7 +256,10 @@ fn checks(case: &CaseRecord, run: &RunRecord) -> Vec<CheckView> {
                 CheckStatus::Passed => Mark::good(&check.label),
                 CheckStatus::Failed => Mark::bad(&check.label),
             },
-            place: place(case, check.line),
+            place: match &check.file {
+                Some(file) => format!("{file}:{}", check.line),
+                None => place(case, check.line),
+            },
             message: check.message.clone(),
         })
         .collect()

@@ -139,6 +139,7 @@ fn check(label: &str, line: usize, status: CheckStatus, message: &str) -> Check 
     Check {
         label: label.to_owned(),
         kind: label.split(' ').next().unwrap_or_default().to_owned(),
+        file: None,
         line,
         status,
         message: message.to_owned(),
@@ -248,6 +249,7 @@ fn case(
         assertions: Vec::new(),
         verdict,
         run,
+        repeats: None,
         control: None,
     }
 }

@@ -3,14 +3,14 @@
 use std::cell::Cell;
 
 use super::conversation::{Ending, converse};
-use super::judging::{control_held, judge_run, verdict};
+use super::judging::{control_held, judge_run, together, verdict};
 use super::reference::{SnapshotIdentity, compare_or_pend};
 use super::slots::{Slots, wants_no_company};
 use super::{RunContext, RunEvent};
 use crate::assertion::{Check, CheckStatus, unjudgeable};
 use crate::generation::SamplingParams;
 use crate::plan::{Case, Endpoint};
-use crate::record::{CaseRecord, ControlRecord, RunRecord};
+use crate::record::{CaseRecord, ControlRecord, Repeats, RunRecord};
 use crate::snapshot::Comparison;
 
 /// One case on its way through a run.
@@ -20,7 +20,7 @@ pub(super) struct Session<'a> {
     pub(super) case: &'a Case,
     pub(super) context: &'a RunContext<'a>,
     pub(super) slots: &'a Slots,
-    /// Whether the run under test, which takes its slot before the control, has begun.
+    /// Whether a run under test, which takes its slot before the control, has begun.
     pub(super) begun: Cell<bool>,
     pub(super) emit: &'a dyn Fn(RunEvent<'_>),
 }
@@ -30,7 +30,7 @@ impl Session<'_> {
     /// user interrupts.
     pub(super) async fn run(self) -> Option<CaseRecord> {
         let case = self.case;
-        let under_test = self.run_once(&case.sampling, false);
+        let under_test = self.under_test();
         let control = async {
             match &case.control {
                 Some(control) => Some(self.run_once(&control.resolved, true).await),
@@ -38,7 +38,7 @@ impl Session<'_> {
             }
         };
         let (run, control) = tokio::join!(under_test, control);
-        let run = run?;
+        let (run, repeats) = run?;
         let control = match (&case.control, control) {
             (Some(control), Some(run)) => {
                 let run = run?;
@@ -51,7 +51,29 @@ impl Session<'_> {
             }
             _ => None,
         };
-        Some(record_of(case, run, control))
+        Some(record_of(case, run, repeats, control))
+    }
+
+    /// The run under test, or all of them: each with the seed after that of the one before, so that
+    /// none says again what another said.
+    async fn under_test(&self) -> Option<(RunRecord, Option<Repeats>)> {
+        let case = self.case;
+        let Some(repeat) = &case.repeat else {
+            return Some((self.run_once(&case.sampling, false).await?, None));
+        };
+        let first = case.sampling.seed.unwrap_or(0);
+        let settings: Vec<SamplingParams> = (0..repeat.runs)
+            .map(|number| SamplingParams {
+                seed: Some(first.wrapping_add(number as u64)),
+                ..case.sampling.clone()
+            })
+            .collect();
+        let runs = settings
+            .iter()
+            .map(|sampling| self.run_once(sampling, false));
+        let runs = futures_util::future::join_all(runs).await;
+        let runs: Vec<RunRecord> = runs.into_iter().collect::<Option<_>>()?;
+        together(runs, repeat, case.line).map(|(run, repeats)| (run, Some(repeats)))
     }
 
     /// One conversation, judged. Only the run under test may leave a pending snapshot: a control
@@ -67,9 +89,9 @@ impl Session<'_> {
         if stopped || *context.interrupted.borrow() {
             return None;
         }
-        self.begun.set(true);
+        let first = !self.begun.replace(true);
         let index = self.index;
-        if !control {
+        if !control && first {
             (self.emit)(RunEvent::CaseStarted { index, case });
         }
         let (conversation, ending) = converse(
@@ -107,6 +129,7 @@ impl Session<'_> {
             run.judgement.checks.push(Check {
                 label: "limits".to_owned(),
                 kind: "limits".to_owned(),
+                file: None,
                 line: case.line,
                 status: CheckStatus::Failed,
                 message: limit,
@@ -117,7 +140,12 @@ impl Session<'_> {
     }
 }
 
-fn record_of(case: &Case, run: RunRecord, control: Option<ControlRecord>) -> CaseRecord {
+fn record_of(
+    case: &Case,
+    run: RunRecord,
+    repeats: Option<Repeats>,
+    control: Option<ControlRecord>,
+) -> CaseRecord {
     CaseRecord {
         id: case.id.clone(),
         index: case.index,
@@ -134,6 +162,7 @@ fn record_of(case: &Case, run: RunRecord, control: Option<ControlRecord>) -> Cas
         assertions: case.specs.clone(),
         verdict: verdict(&run, control.as_ref()),
         run,
+        repeats,
         control,
     }
 }
@@ -141,7 +170,12 @@ fn record_of(case: &Case, run: RunRecord, control: Option<ControlRecord>) -> Cas
 /// The record of a case that could not even be asked, because of `error`.
 #[must_use]
 pub fn unanswered(case: &Case, error: &str) -> CaseRecord {
-    record_of(case, failed_run(&case.sampling, error.to_owned()), None)
+    record_of(
+        case,
+        failed_run(&case.sampling, error.to_owned()),
+        None,
+        None,
+    )
 }
 
 /// Compares with the reviewed snapshot; with `pend`, leaves a pending one where they differ.

@@ -1,9 +1,11 @@
 //! From what was said to a verdict: pure, and the same for a fresh run and for a record.
 
 use super::reference::RecordedComparisons;
-use crate::assertion::{Assertion, Evidence, Judgement, SpecError, judge};
+use crate::assertion::{
+    Assertion, Check, CheckStatus, Evidence, Judgement, Repeat, SpecError, judge,
+};
 use crate::generation::Conversation;
-use crate::record::{CaseRecord, CaseVerdict, ControlRecord, RunRecord};
+use crate::record::{CaseRecord, CaseVerdict, ControlRecord, Repeats, RunRecord};
 use crate::snapshot::Comparison;
 
 /// Judges one conversation.
@@ -26,6 +28,44 @@ pub(super) fn control_held(must_fail: &[String], judgement: &Judgement) -> Vec<S
         .filter(|kind| !judgement.failures().any(|check| check.kind == **kind))
         .cloned()
         .collect()
+}
+
+/// What several runs of a case come to. One of them stands for all: one that could not be ended,
+/// or else one that fared as all together, so that what is shown of it says why. Nothing of none.
+pub(super) fn together(
+    mut runs: Vec<RunRecord>,
+    repeat: &Repeat,
+    line: usize,
+) -> Option<(RunRecord, Repeats)> {
+    let passed = |run: &RunRecord| run.error.is_none() && run.judgement.passed();
+    let count = runs.iter().filter(|run| passed(run)).count();
+    let (holds, message) = repeat.judge(count);
+    let errored = runs.iter().position(|run| run.error.is_some());
+    let typical = || runs.iter().position(|run| passed(run) == holds);
+    let shown = errored.or_else(typical).unwrap_or(0);
+    if shown >= runs.len() {
+        return None;
+    }
+    let mut run = runs.remove(shown);
+    run.judgement.checks.push(Check {
+        label: format!("repeat {}, {repeat}", repeat.runs),
+        kind: "repeat".to_owned(),
+        file: None,
+        line,
+        status: match holds {
+            true => CheckStatus::Passed,
+            false => CheckStatus::Failed,
+        },
+        message,
+        diff: None,
+    });
+    let repeats = Repeats {
+        reduce: repeat.to_string(),
+        passed: count,
+        shown,
+        others: runs,
+    };
+    Some((run, repeats))
 }
 
 /// The verdict over a run and its control.
@@ -67,6 +107,24 @@ pub fn rejudge(
         }
     };
     let run = again(&case.run, Some(&snapshots.run));
+    let (run, repeats) = match &case.repeats {
+        None => (run, None),
+        Some(repeats) => {
+            let broken = |problem| SpecError::Parameter {
+                kind: "repeat".to_owned(),
+                problem,
+            };
+            let count = repeats.others.len() + 1;
+            let repeat = Repeat::new(count, Some(&repeats.reduce)).map_err(broken)?;
+            // None of them is compared with a snapshot.
+            let mut runs: Vec<RunRecord> =
+                repeats.others.iter().map(|run| again(run, None)).collect();
+            runs.insert(repeats.shown.min(runs.len()), run);
+            let judged = together(runs, &repeat, case.scenario_line);
+            let (run, repeats) = judged.ok_or_else(|| broken("there is no run".to_owned()))?;
+            (run, Some(repeats))
+        }
+    };
     let control = case.control.as_ref().map(|control| {
         let run = again(&control.run, snapshots.control.as_ref());
         ControlRecord {
@@ -78,6 +136,7 @@ pub fn rejudge(
     Ok(CaseRecord {
         verdict: verdict(&run, control.as_ref()),
         run,
+        repeats,
         control,
         ..case.clone()
     })

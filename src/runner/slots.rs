@@ -38,5 +38,5 @@ pub(super) fn wants_no_company(case: &Case) -> bool {
         || case
             .assertions
             .iter()
-            .any(|assertion| timed(&assertion.rule))
+            .any(|assertion| assertion.rules().any(timed))
 }

@@ -8,11 +8,21 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_saphyr::Spanned;
 
 use crate::assertion::AssertionSpec;
 
 /// The keys of the full form.
-const KEYS: &[&str] = &["type", "value", "args", "state", "match"];
+const KEYS: &[&str] = &[
+    "type",
+    "value",
+    "args",
+    "state",
+    "match",
+    "threshold",
+    "weight",
+    "assert",
+];
 
 /// An assertion in any of its three spellings; its line is not known yet.
 #[derive(Debug)]
@@ -50,6 +60,9 @@ impl<'de> Visitor<'de> for Spellings {
                 "args" if !short => spec.args = Some(map.next_value()?),
                 "state" if !short => spec.state = Some(map.next_value()?),
                 "match" if !short => spec.matching = Some(map.next_value()?),
+                "threshold" if !short => spec.threshold = Some(map.next_value()?),
+                "weight" if !short => spec.weight = Some(map.next_value()?),
+                "assert" if !short => spec.assertions = Some(members(map.next_value()?)),
                 // The short form is a single key: the type. Anything more is the full form, in
                 // which this key does not exist.
                 _ if spec == AssertionSpec::default() => {
@@ -71,16 +84,27 @@ impl<'de> Visitor<'de> for Spellings {
     }
 }
 
+/// The assertions of a set, each with its place.
+fn members(written: Vec<Spanned<AssertionWire>>) -> Vec<AssertionSpec> {
+    let placed = written.into_iter().map(|one| AssertionSpec {
+        line: one.referenced.line() as usize,
+        column: one.referenced.column() as usize,
+        ..one.value.0
+    });
+    placed.collect()
+}
+
 impl JsonSchema for AssertionWire {
     fn schema_name() -> Cow<'static, str> {
         "Assertion".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let negated = AssertionSpec::NEGATABLE
-            .iter()
-            .map(|kind| format!("not-{kind}"));
-        let plain = AssertionSpec::KINDS.iter().map(ToString::to_string);
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let members = generator.subschema_for::<Self>();
+        let negated = AssertionSpec::negatable();
+        let negated = negated.iter().map(|kind| format!("not-{kind}"));
+        let all = AssertionSpec::kinds();
+        let plain = all.iter().map(ToString::to_string);
         let kinds: Vec<String> = plain.chain(negated).collect();
         let short: serde_json::Map<String, Value> = kinds
             .iter()
@@ -100,9 +124,12 @@ impl JsonSchema for AssertionWire {
                     "description": "The full form.",
                     "properties": {
                         "type": {"type": "string", "enum": kinds, "description": "What is checked."},
-                        "value": {"description": "Text, a number, or a duration such as 200ms."},
+                        "value": {"description": "Text, a number, a list, a JSON Schema, or a duration such as 200ms."},
                         "args": {"type": "object", "description": "tool-called: arguments that the call must have."},
                         "state": {"type": "string", "enum": ["confirmed", "suspected"], "description": "loop: the weakest state that counts."},
+                        "threshold": {"type": "number", "minimum": 0, "description": "How much is asked for: a share, a distance, milliseconds."},
+                        "weight": {"type": "number", "exclusiveMinimum": 0, "description": "Within an assert-set: how much it counts."},
+                        "assert": {"type": "array", "items": members, "minItems": 1, "description": "assert-set: its assertions."},
                         "match": {"type": "string", "enum": ["tokens", "text"], "description": "snapshot: what is compared."},
                     },
                 },

@@ -1,16 +1,21 @@
 //! Reads scenario files, refuses anything it does not understand, and yields checked scenarios.
 //!
-//! `wire` is the file as written; [`Scenario::load`] lowers it once into types that cannot be
+//! `wire` is a file as written, `layers` the files that it extends; [`Scenario::load`] lowers them once into types that cannot be
 //! wrong. Every error names file, line and column, and what would be right. This module does not
 //! run anything and does not know targets.
 
 mod assertion_wire;
+mod layers;
 mod limits;
 mod lower;
+mod lower_test;
 mod mock;
 mod schema;
+mod template;
+mod thresholds;
 mod tool_names;
 mod tools;
+mod variables;
 mod wire;
 
 #[cfg(test)]
@@ -21,12 +26,13 @@ use std::time::Duration;
 
 pub use mock::MockTools;
 pub use schema::json_schema;
+pub use thresholds::GroupThreshold;
 pub use wire::LimitsWire;
 
-use crate::assertion::{Assertion, AssertionSpec};
+use crate::assertion::{Assertion, AssertionSpec, Repeat};
 use crate::endpoint::TargetWire;
 use crate::generation::{Message, SamplingSettings, TemplateVariables};
-use crate::yaml::{self, Source, YamlError};
+use crate::yaml::{self, YamlError};
 
 /// The model of a scenario that names none.
 pub const DEFAULT_MODEL: &str = "builtin:readme";
@@ -54,6 +60,8 @@ pub struct Scenario {
     pub tools: MockTools,
     /// Its tests, at least one.
     pub tests: Vec<Test>,
+    /// What groups of its tests must hold together.
+    pub thresholds: Vec<GroupThreshold>,
 }
 
 /// The name of a model. Folders and scripts in it are relative to the scenario file.
@@ -69,10 +77,12 @@ pub struct ModelName {
 /// One test of a scenario: a conversation and what is asked of it.
 #[derive(Debug, Clone)]
 pub struct Test {
-    /// Unique in the file.
+    /// Unique in the file: the id as written and, for one of several values, `+value`.
     pub id: String,
     /// The line where it stands, counted from 1.
     pub line: usize,
+    /// Labels beside those of the file.
+    pub tags: Vec<String>,
     /// What is said.
     pub script: Script,
     /// The file's sampling settings with the test's laid over them.
@@ -83,6 +93,8 @@ pub struct Test {
     pub template: TemplateVariables,
     /// The same run with the cure removed, if there is one.
     pub control: Option<Control>,
+    /// How often it is run, if more than once.
+    pub repeat: Option<Repeat>,
     /// What must hold, at least one.
     pub assertions: Vec<Assertion>,
     /// The same as written, for records.
@@ -133,7 +145,7 @@ impl Default for Limits {
 }
 
 impl Scenario {
-    /// Reads a scenario file, and the fixtures it names.
+    /// Reads a scenario file, the files it extends, and the fixtures they name.
     ///
     /// # Errors
     /// If the file or a fixture cannot be read, or anything in it is not understood.
@@ -143,13 +155,12 @@ impl Scenario {
         Self::parse(path, &text)
     }
 
-    /// Reads a scenario from its text. Fixtures are looked for beside `path`.
+    /// Reads a scenario from its text. Other files are looked for beside `path`.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(path: &Path, text: &str) -> Result<Self, YamlError> {
-        let source = Source { path, text };
-        lower::lower(source, yaml::read(source)?)
+        lower::lower(path, text)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_saphyr::Location;
 
 use super::mock::MockTool;
-use crate::assertion::{Assertion, Rule};
+use crate::assertion::{Rule, ToolRule};
 use crate::yaml::{Source, YamlError, remedy};
 
 /// The keywords of JSON Schema, drafts 7 to 2020-12. Others begin with `x-`.
@@ -143,15 +143,32 @@ pub(super) fn check_call(
     source: &Source<'_>,
     at: &Location,
     tools: &[MockTool],
-    assertion: &Assertion,
+    rule: &Rule,
 ) -> Result<(), YamlError> {
-    let Rule::ToolCalled { name, args } = &assertion.rule else {
-        return Ok(());
+    let none = serde_json::Map::new();
+    let (names, args) = match rule {
+        Rule::ToolCalled { name, args } => (vec![name.as_str()], args),
+        Rule::Tools(rule @ ToolRule::Args { args, .. }) => (rule.names(), args),
+        Rule::Tools(rule) => (rule.names(), &none),
+        _ => return Ok(()),
     };
     if tools.is_empty() {
         return Ok(());
     }
-    let Some(tool) = tools.iter().find(|tool| tool.spec.name == *name) else {
+    for name in names {
+        check_name(source, at, tools, name, args)?;
+    }
+    Ok(())
+}
+
+fn check_name(
+    source: &Source<'_>,
+    at: &Location,
+    tools: &[MockTool],
+    name: &str,
+    args: &serde_json::Map<String, Value>,
+) -> Result<(), YamlError> {
+    let Some(tool) = tools.iter().find(|tool| tool.spec.name == name) else {
         let known: Vec<&str> = tools.iter().map(|tool| tool.spec.name.as_str()).collect();
         let message = format!("the scenario has no tool '{name}'");
         return Err(source

@@ -19,10 +19,14 @@ pub(super) struct ScenarioWire {
     pub(super) version: Spanned<u32>,
     /// What the scenario is about, one line.
     #[schemars(with = "String")]
-    pub(super) description: Spanned<String>,
+    pub(super) description: Option<Spanned<String>>,
     /// Why it exists; printed beside its results.
     #[schemars(with = "String")]
-    pub(super) why: Spanned<String>,
+    pub(super) why: Option<Spanned<String>>,
+    /// A file of shared parts, relative to this one: any of the keys here but `description`, `why`
+    /// and `tests`. What stands here is laid over it.
+    #[schemars(with = "Option<String>")]
+    pub(super) extends: Option<Spanned<String>>,
     /// Labels to select by, with `--filter tag:NAME`.
     #[serde(default)]
     pub(super) tags: Vec<String>,
@@ -51,9 +55,46 @@ pub(super) struct ScenarioWire {
     /// The same run with the cure removed, for every test that has no control of its own.
     #[schemars(with = "Option<ControlWire>")]
     pub(super) control: Option<Spanned<ControlWire>>,
+    /// Values that texts and assertions of every test name as `{{name}}`.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    pub(super) vars: Values,
+    /// Lists of such values; a test that names one becomes a case for each of its values.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, Vec<serde_json::Value>>")]
+    pub(super) matrix: Lists,
+    /// What every test has, before its own.
+    #[serde(default, rename = "defaultTest")]
+    pub(super) default_test: DefaultTestWire,
+    /// What groups of runs must hold together, such as `loops: rate < 0.01`, or
+    /// `ttft{slow}: [p95 < 2s, max < 9s]` of the tests with the tag `slow`.
+    #[serde(default)]
+    #[schemars(schema_with = "super::thresholds::schema")]
+    pub(super) thresholds: IndexMap<String, Spanned<serde_json::Value>>,
     /// The tests, at least one.
     #[schemars(with = "Vec<TestWire>", length(min = 1))]
-    pub(super) tests: Spanned<Vec<Spanned<TestWire>>>,
+    pub(super) tests: Option<Spanned<Vec<Spanned<TestWire>>>>,
+}
+
+/// Values by name.
+pub(super) type Values = IndexMap<String, Spanned<serde_json::Value>>;
+/// Lists of values by name.
+pub(super) type Lists = IndexMap<String, Spanned<Vec<serde_json::Value>>>;
+
+/// What every test has, before its own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DefaultTestWire {
+    /// As a test's.
+    #[schemars(with = "Option<usize>", range(min = 1, max = 1000))]
+    pub(super) repeat: Option<Spanned<usize>>,
+    /// As a test's.
+    #[schemars(with = "Option<String>")]
+    pub(super) reduce: Option<Spanned<String>>,
+    /// Assertions of every test, before its own.
+    #[serde(default, rename = "assert")]
+    #[schemars(with = "Vec<AssertionWire>")]
+    pub(super) assertions: Vec<Spanned<AssertionWire>>,
 }
 
 /// One test. Exactly one of `user`, `turns`, `messages` and `prompt` is needed.
@@ -63,6 +104,9 @@ pub(super) struct TestWire {
     /// Unique in the file: lower-case letters, digits and hyphens.
     #[schemars(with = "String", regex(pattern = "^[a-z0-9-]+$"))]
     pub(super) id: Spanned<String>,
+    /// Labels beside those of the file.
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
     /// What the user says, once.
     pub(super) user: Option<String>,
     /// What the user says, turn by turn.
@@ -85,10 +129,25 @@ pub(super) struct TestWire {
     /// Replaces the file's control.
     #[schemars(with = "Option<ControlWire>")]
     pub(super) control: Option<Spanned<ControlWire>>,
-    /// What must hold, at least one assertion.
+    /// Laid over the file's values.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    pub(super) vars: Values,
+    /// Laid over the file's lists.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, Vec<serde_json::Value>>")]
+    pub(super) matrix: Lists,
+    /// How often it is run, each time with the next seed; default 1.
+    #[schemars(with = "Option<usize>", range(min = 1, max = 1000))]
+    pub(super) repeat: Option<Spanned<usize>>,
+    /// When repeated runs pass together: `all` (default), `at_least 4/5`, `pass_k 3 >= 0.5`, or
+    /// `lower95 >= 0.8`.
+    #[schemars(with = "Option<String>")]
+    pub(super) reduce: Option<Spanned<String>>,
+    /// What must hold: at least one assertion, here or in `defaultTest`.
     #[serde(rename = "assert")]
-    #[schemars(with = "Vec<AssertionWire>", length(min = 1))]
-    pub(super) assertions: Spanned<Vec<Spanned<AssertionWire>>>,
+    #[schemars(with = "Option<Vec<AssertionWire>>", length(min = 1))]
+    pub(super) assertions: Option<Spanned<Vec<Spanned<AssertionWire>>>>,
 }
 
 /// One turn of the user.

@@ -166,6 +166,8 @@ fn run(case: &Case, sampling: SamplingParams, number: usize) -> Case {
         id: format!("{}#{number}", case.id),
         sampling,
         control: None,
+        // A sweep has seeds of its own.
+        repeat: None,
         ..case.clone()
     }
 }

@@ -1,9 +1,10 @@
 //! Anything that can generate, behind one trait.
 //!
 //! A target turns a request into a stream of timestamped events: the engine in this process, or a
-//! server with OpenAI's or Anthropic's API, perhaps one that is started for the run. It does not
+//! server with OpenAI's or Anthropic's API, perhaps one that is started for the run, or an echo. It does not
 //! know scenarios, assertions or records. Dropping a stream cancels its request.
 
+mod echo;
 mod engine;
 mod error;
 mod http;
@@ -13,6 +14,7 @@ mod spawn;
 use futures_util::stream::BoxStream;
 use thiserror::Error;
 
+pub use echo::EchoTarget;
 pub use engine::EngineTarget;
 pub use error::{HttpError, Problem};
 pub use http::{HttpTarget, Secret, Served};

@@ -89,6 +89,25 @@ impl YamlError {
         Self::at_place(path, text, place.unwrap_or(start), message.into())
     }
 
+    /// Something is wrong with a piece of text somewhere behind a place: its first occurrence, or
+    /// the place itself if there is none, as where YAML writes it with escapes.
+    pub(super) fn at_text(
+        path: &Path,
+        text: &str,
+        location: &Location,
+        piece: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        let start = (
+            location.line().max(1) as usize,
+            location.column().max(1) as usize,
+        );
+        let from = byte_offset(text, start.0, start.1);
+        let rest = text.get(from..).unwrap_or_default();
+        let place = rest.find(piece).map(|at| line_and_column(text, from + at));
+        Self::at_place(path, text, place.unwrap_or(start), message.into())
+    }
+
     /// The file cannot be read at all.
     pub(super) fn unreadable(path: &Path, problem: String, help: &str) -> Self {
         Self {

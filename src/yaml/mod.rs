@@ -38,6 +38,17 @@ impl Source<'_> {
     pub fn error_at_key(&self, at: &Location, key: &str, message: impl Into<String>) -> YamlError {
         YamlError::at_key(self.path, self.text, at, key, message)
     }
+
+    /// An error at the first occurrence of a piece of text behind a place.
+    #[must_use]
+    pub fn error_at_text(
+        &self,
+        at: &Location,
+        piece: &str,
+        message: impl Into<String>,
+    ) -> YamlError {
+        YamlError::at_text(self.path, self.text, at, piece, message)
+    }
 }
 
 /// The text of a file of at most `most` bytes. `help` says what kind of file is wanted.
@@ -64,6 +75,17 @@ pub fn read_text(path: &Path, most: u64, help: &str) -> Result<String, YamlError
 /// or a value is unknown.
 pub fn read<T: DeserializeOwned>(source: Source<'_>) -> Result<T, YamlError> {
     serde_saphyr::from_str_with_options(source.text, options())
+        .map_err(|error| explain(source, error))
+}
+
+/// The same for a file that programs with YAML 1.2 read, in which `y`, `no` and `on` are texts.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_foreign<T: DeserializeOwned>(source: Source<'_>) -> Result<T, YamlError> {
+    let mut options = options();
+    options.strict_booleans = true;
+    serde_saphyr::from_str_with_options(source.text, options)
         .map_err(|error| explain(source, error))
 }
 

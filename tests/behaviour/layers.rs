@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("simd", &[]),
     ("statistics", &[]),
+    ("threshold", &["yaml", "statistics"]),
     ("metrics", &["generation"]),
     ("sampling", &["generation", "simd"]),
     ("text", &["generation"]),
@@ -23,17 +24,31 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("evaluation", &["loops", "statistics"]),
     ("snapshot", &["generation"]),
     ("model", &["backend", "scripted", "yaml"]),
-    ("assertion", &["generation", "loops", "metrics", "snapshot"]),
+    (
+        "assertion",
+        &["generation", "loops", "statistics", "metrics", "snapshot"],
+    ),
     (
         "engine",
         &["generation", "simd", "sampling", "text", "backend", "model"],
     ),
-    ("scenario", &["generation", "yaml", "endpoint", "assertion"]),
+    (
+        "scenario",
+        &["generation", "yaml", "threshold", "endpoint", "assertion"],
+    ),
+    ("import", &["yaml", "assertion"]),
     ("target", &["generation", "protocol", "endpoint", "engine"]),
     ("measure", &["generation", "engine"]),
     (
         "plan",
-        &["generation", "yaml", "endpoint", "assertion", "scenario"],
+        &[
+            "generation",
+            "yaml",
+            "threshold",
+            "endpoint",
+            "assertion",
+            "scenario",
+        ],
     ),
     (
         "server",
@@ -48,6 +63,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("record", &["generation", "loops", "assertion"]),
+    (
+        "gate",
+        &["loops", "threshold", "metrics", "assertion", "record"],
+    ),
     (
         "sweep",
         &[
@@ -76,7 +95,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "export",
-        &["generation", "loops", "metrics", "assertion", "record"],
+        &[
+            "generation",
+            "loops",
+            "metrics",
+            "assertion",
+            "record",
+            "gate",
+        ],
     ),
     (
         "compare",
@@ -110,6 +136,8 @@ const PURE: &[&str] = &[
     "generation",
     "loops",
     "statistics",
+    "threshold",
+    "gate",
     "evaluation",
     "metrics",
     "sampling",

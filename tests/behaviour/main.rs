@@ -32,6 +32,7 @@ mod manual;
 mod markdown;
 #[cfg(feature = "mlx")]
 mod operations;
+mod promptfoo;
 mod quantised;
 // The simulations of the benchmarks draw from it.
 #[path = "../../benches/statistics/random.rs"]
@@ -58,4 +59,6 @@ mod support;
 mod sweep;
 mod targets;
 mod templates;
+mod thresholds;
 mod typos;
+mod variables;

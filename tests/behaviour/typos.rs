@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use loopwatch::assertion::AssertionSpec;
 use loopwatch::scenario::{Scenario, json_schema};
+use loopwatch::yaml::YamlError;
 use rstest::rstest;
 use serde_json::Value;
+
+use crate::support::repository;
 
 /// A key in a file: its bytes.
 struct Key {
@@ -50,7 +53,7 @@ fn language() -> BTreeSet<String> {
     }
     let mut found = BTreeSet::new();
     collect(&json_schema(), &mut found);
-    for kind in AssertionSpec::KINDS {
+    for kind in AssertionSpec::kinds() {
         found.insert(kind.to_owned());
         found.insert(format!("not-{kind}"));
     }
@@ -61,14 +64,16 @@ fn language() -> BTreeSet<String> {
 }
 
 /// The keys of a file, block scalars, comments and the author's own names left out: those of
-/// tools, which stand right below `tools`, and of arguments, which stand in `properties`.
+/// tools and variables, which stand right below `tools`, `vars` and `matrix`, and of arguments,
+/// which stand in `properties`.
 fn keys(text: &str) -> Vec<Key> {
     let word =
         regex::Regex::new(r#"(^|[\s{,])([A-Za-z_][A-Za-z0-9_-]*):(\s|$)"#).expect("a pattern");
     let mut found = Vec::new();
     let mut offset = 0;
     let mut block: Option<usize> = None;
-    let mut in_tools = false;
+    let own_names = regex::Regex::new(r"(vars|matrix|properties): \{[^}]*$").expect("a pattern");
+    let mut in_names = false;
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start().len();
         let start = offset;
@@ -82,14 +87,15 @@ fn keys(text: &str) -> Vec<Key> {
         }
         block = None;
         if indent == 0 {
-            in_tools = line.starts_with("tools:");
+            let names = ["tools:", "vars:", "matrix:"];
+            in_names = names.iter().any(|key| line.starts_with(key));
         }
         let mut at = 0;
         while let Some(hit) = word.captures_at(line, at) {
             let key = hit.get(2).expect("the key");
             at = key.end();
-            let own = (in_tools && indent == 2 && key.start() == 2)
-                || line[..key.start()].trim_end().ends_with("properties: {");
+            let own = (in_names && indent == 2 && key.start() == 2)
+                || own_names.is_match(&line[..key.start()]);
             let quoted = line[..key.start()].matches('"').count() % 2 == 1;
             if !own && !quoted {
                 found.push(Key {
@@ -143,22 +149,44 @@ fn typos(word: &str) -> BTreeSet<String> {
 #[rstest]
 fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
     #[files("scenarios/**/*.yaml")]
-    #[exclude("checkpoints|sweeps/(penalty|window|period-thirty)")]
+    #[files("tests/scenarios/*.yaml")]
+    #[exclude("checkpoints|shared|sweeps/(penalty|window|period-thirty)")]
     path: PathBuf,
 ) {
     let text = std::fs::read_to_string(&path).expect("a scenario");
     Scenario::load(&path).expect("the example is valid");
+    refuses_every_typo(&text, &path.display().to_string(), &|wrong| {
+        Scenario::parse(Path::new(&path), wrong).err()
+    });
+}
+
+/// What scenarios extend is read as strictly, and an error is in that file.
+#[test]
+fn every_typo_in_a_shared_file_is_refused_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let shared = folder.path().join("shared/coin.yaml");
+    std::fs::create_dir(folder.path().join("shared")).expect("a folder");
+    let text = std::fs::read_to_string(repository("tests/scenarios/shared/coin.yaml"));
+    let text = text.expect("a shared file");
+    let scenario = std::fs::read_to_string(repository("tests/scenarios/coin.yaml"));
+    let scenario = scenario.expect("a scenario");
+    let path = folder.path().join("coin.yaml");
+    refuses_every_typo(&text, "shared/coin.yaml", &|wrong| {
+        std::fs::write(&shared, wrong).expect("written");
+        let error = Scenario::parse(&path, &scenario).err()?;
+        assert!(error.path.ends_with("shared/coin.yaml"), "{error}");
+        Some(error)
+    });
+}
+
+/// Tries every typo in the keys of a file; `read` gives the error of a text, if there is one.
+fn refuses_every_typo(text: &str, name: &str, read: &dyn Fn(&str) -> Option<YamlError>) {
     let language = language();
-    let mut keys = keys(&text);
+    let mut keys = keys(text);
     if keys.len() > MOST_KEYS {
-        keys = of_unlike_lines(keys, &text);
+        keys = of_unlike_lines(keys, text);
     }
-    assert!(
-        keys.len() >= 10,
-        "{} keys in {}",
-        keys.len(),
-        path.display()
-    );
+    assert!(keys.len() >= 10, "{} keys in {name}", keys.len());
     let (mut tried, mut long, mut named) = (0, 0, 0);
     let mut accepted = Vec::new();
     for key in keys {
@@ -170,9 +198,9 @@ fn every_typo_in_a_key_is_refused_with_its_place_and_a_suggestion(
             }
             tried += 1;
             let wrong = format!("{}{typo}{}", &text[..key.start], &text[key.end..]);
-            match Scenario::parse(Path::new(&path), &wrong) {
-                Ok(_) => accepted.push(format!("{line}: '{word}' as '{typo}'")),
-                Err(error) => {
+            match read(&wrong) {
+                None => accepted.push(format!("{line}: '{word}' as '{typo}'")),
+                Some(error) => {
                     assert_eq!(error.line, line, "'{word}' as '{typo}': {error}");
                     assert!(error.column > 0);
                     let help = error.help.as_deref().unwrap_or_default();
