@@ -201,13 +201,12 @@ def test_a_loop_is_told_beside_the_answer(looper):
     assert (found["choice"], found["period"], found["onset"]) == (0, 5, 0)
     raw = client.chat.completions.with_raw_response.create(**request)
     assert f"at={found['at']}" in raw.headers["x-loopwatch-loop"]
-    with client.chat.completions.stream(**request) as stream:
-        chunks = [event.chunk for event in stream if event.type == "chunk"]
-        final = stream.get_final_completion()
+    chunks = list(client.chat.completions.create(**request, stream=True))
     told = [chunk for chunk in chunks if "loopwatch" in chunk.model_extra]
     assert [chunk.model_extra["loopwatch"]["loops"] for chunk in told] == [[found]]
-    assert final.choices[0].message.content == whole.choices[0].message.content
-    assert final.choices[0].finish_reason == "length"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].choices[0].finish_reason == "length"
     plain = client.completions.create(model="m", prompt="go", max_tokens=400, stream=True)
     assert sum("loopwatch" in chunk.model_extra for chunk in plain) == 1
 
