@@ -16,7 +16,10 @@ pub(super) struct Filter {
     pub(super) cases: usize,
 }
 
-const FILTERS: [(&str, &str, fn(&CaseRecord) -> bool); 4] = [
+/// Whether a filter keeps a case.
+type Keeps = fn(&CaseRecord) -> bool;
+
+const FILTERS: [(&str, &str, Keeps); 4] = [
     ("is-case", "all", |_| true),
     ("is-failed", "not passed", |case| {
         case.verdict != CaseVerdict::Passed

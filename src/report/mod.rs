@@ -10,6 +10,7 @@ mod case;
 mod filter;
 #[cfg(test)]
 mod fixture;
+mod looped;
 mod marking;
 mod numbers;
 mod page;

@@ -131,7 +131,8 @@ fn traces_hold_words_only_if_asked() {
         assert_eq!(line["finish"]["reason"], "length", "{text}");
         assert_eq!(line["loop"]["period"], 5, "{text}");
         assert_eq!(line["sampling"]["repetition_penalty"], 1.0);
-        let looped = server.metric("loopwatch_loops_total{state=\"confirmed\",period=\"short\"}");
+        let looped = server
+            .metric("loopwatch_loops_total{state=\"confirmed\",kind=\"exact\",period=\"short\"}");
         assert_eq!(looped, 1.0);
     }
 }
