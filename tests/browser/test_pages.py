@@ -13,6 +13,8 @@ PROGRAM = ROOT / os.environ.get("LOOPWATCH", "target/release/loopwatch")
 
 SWEEP = """\
 version: 1
+description: A sweep for the page
+why: Its drawings have to be opened by a browser.
 model: script:{root}/scenarios/checkpoints/reported-loop.yaml
 sampling: {{temperature: 0, max_tokens: 400}}
 tests:
