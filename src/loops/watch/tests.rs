@@ -338,3 +338,56 @@ fn state_is_below_a_mebibyte_and_does_not_grow() {
     }
     assert_eq!(watch.memory_bytes(), before);
 }
+
+#[test]
+fn a_suspected_loop_is_confirmed_where_the_allowance_ends_it() {
+    let read = |text: &str, ending| {
+        let mut watch = Watch::new(Settings::for_text());
+        watch.push_text(text, |_| ());
+        let told = watch.finish(ending);
+        let found = watch
+            .verdict()
+            .unwrap_or_else(|| panic!("nothing found in {text}"));
+        (told, found, watch.tokens())
+    };
+    let text = format!(
+        "Well. {}",
+        "The buffer is read again and then cleared.\n".repeat(9)
+    );
+    let (_, itself, _) = read(&text, Ending::Itself);
+    assert_eq!(itself.state, LoopState::Suspected);
+    let (told, cut, tokens) = read(&text, Ending::CutOff);
+    assert_eq!(told.map(|change| change.state), Some(LoopState::Confirmed));
+    assert_eq!(cut.state, LoopState::Confirmed);
+    assert_eq!((cut.detected_at, cut.delay()), (tokens - 1, 0));
+    assert_eq!(cut.suspected_at, itself.suspected_at);
+    let over = format!("{text}Something else entirely follows, for good.");
+    assert_eq!(read(&over, Ending::CutOff).1.state, LoopState::Ended);
+}
+
+#[rstest]
+#[case::statement("    next(item);\n", 40, true)]
+#[case::element("    next(item),\n", 40, false)]
+#[case::more_elements("    next(item),\n", 140, true)]
+#[case::signs("    {};\n", 60, false)]
+#[case::more_signs("    {};\n", 120, true)]
+#[case::long_statement(
+    "    let total_sum = first.next(item).or(other_item)?.value();\n",
+    14,
+    false
+)]
+#[case::more_long_statements(
+    "    let total_sum = first.next(item).or(other_item)?.value();\n",
+    40,
+    true
+)]
+fn in_programs_it_depends_on_what_repeats(
+    #[case] line: &str,
+    #[case] copies: usize,
+    #[case] confirmed: bool,
+) {
+    let head = "fn main() {\n    let x = first(of, the);\n    second(entry);\n    call(x);\n    last(one);\n    done(x);\n";
+    let found = verdict(&format!("{head}{}", line.repeat(copies)));
+    assert_eq!(found.context, Some(Context::Code));
+    assert_eq!(found.state.is_confirmed(), confirmed, "{found:?}");
+}

@@ -109,3 +109,14 @@ fn a_loop_without_visible_text_shows_token_ids() {
         "{message}"
     );
 }
+
+#[test]
+fn a_loop_that_only_max_tokens_ended_is_a_loop() {
+    let text = repeated(12, "");
+    let judged_as = |reason| {
+        let conversation = conversation([transcript(&text, reason, &[])]);
+        judged(json!({"type": "not-loop"}), &conversation, None).failed()
+    };
+    assert!(!judged_as(FinishReason::Stop));
+    assert!(judged_as(FinishReason::Length));
+}
