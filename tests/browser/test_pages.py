@@ -99,6 +99,9 @@ def test_each_filter_shows_as_many_cases_as_it_says(report, opened):
         radio.check()
         assert shown(page, "table.cases tbody tr") == count
         assert shown(page, "article.case") + shown(page, "details.case") == count
+        # No heading is left without a case below it.
+        for section in page.locator("section:has(> .case)").all():
+            assert section.is_visible() == (section.locator("> .case:visible").count() > 0)
     # All, not passed, with a loop, different: a run without its cure has some of each.
     assert counts[0] > counts[1] > 0 and counts[2] > 0 and counts[3] > 0
 
