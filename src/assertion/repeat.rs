@@ -53,12 +53,16 @@ impl Repeat {
         let reduce = Reduce::parse(reduce.unwrap_or("all"), runs)?;
         let repeat = Self { runs, reduce };
         match (reduce, repeat.judge(runs)) {
-            (Reduce::Lower95(share), (false, _)) => Err(format!(
-                "if all {runs} runs pass, the lower end of the interval is {:.3}, and never {share}; \
-                 repeat at least {} times",
-                lower95(runs, runs),
-                enough(share)
-            )),
+            (Reduce::Lower95(share), (false, _)) => {
+                let advice = match enough(share) {
+                    Some(runs) => format!("repeat at least {runs} times"),
+                    None => format!("not even {MOST_RUNS} runs are enough for that"),
+                };
+                Err(format!(
+                    "if all {runs} runs pass, the lower end of the interval is {:.3}, and never {share}; {advice}",
+                    lower95(runs, runs),
+                ))
+            }
             _ => Ok(repeat),
         }
     }
@@ -163,11 +167,9 @@ fn lower95(passed: usize, runs: usize) -> f64 {
     wilson(passed as f64, runs as f64, CONFIDENCE).low
 }
 
-/// The fewest runs whose lower end reaches `share` if all pass.
-fn enough(share: f64) -> usize {
-    (1..)
-        .find(|runs| lower95(*runs, *runs) >= share)
-        .unwrap_or(MOST_RUNS)
+/// The fewest runs whose lower end reaches `share` if all pass, if so many may be run.
+fn enough(share: f64) -> Option<usize> {
+    (1..=MOST_RUNS).find(|runs| lower95(*runs, *runs) >= share)
 }
 
 #[cfg(test)]
@@ -218,6 +220,7 @@ mod tests {
         "lower95 >= 0.8",
         "if all 10 runs pass, the lower end of the interval is 0.722, and never 0.8; repeat at least 16 times"
     )]
+    #[case(10, "lower95 >= 0.999", "not even 1000 runs are enough for that")]
     fn mistakes_are_named(#[case] runs: usize, #[case] reduce: &str, #[case] message: &str) {
         let error = Repeat::new(runs, Some(reduce)).expect_err("refused");
         assert!(error.contains(message), "{error}");

@@ -62,7 +62,7 @@ pub enum Rule {
     },
     /// Something else about the calls of tools.
     Tools(ToolRule),
-    /// The likelihood of the last answer is at least this.
+    /// The last answer was likely enough to the model.
     Likelihood(Likelihood),
     /// Enough of several assertions hold.
     Set {

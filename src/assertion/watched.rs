@@ -23,8 +23,8 @@ pub struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// What there is to watch. Text units have the size of tokens, and the detector's thresholds
-    /// hold for both; reasoning that comes apart from the answer is watched before it.
+    /// What there is to watch. Without tokens it is the text in units of about their size, and
+    /// reasoning that comes apart from the answer is watched before it.
     #[must_use]
     pub fn of(transcript: &'a Transcript) -> Self {
         let ending = match transcript.finish_reason {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Lost;
 use super::assertions::{self, Carried};
 use super::node::{Kind, Node, line};
-use super::texts::{names, slug};
+use super::texts::{id_of, names};
 
 /// What is said: a text, or a list of messages.
 #[derive(Debug, Clone)]
@@ -244,7 +244,7 @@ pub(super) fn case(
 /// The description in letters and digits, or else its number; and of which prompt.
 fn id(test: &Kind, number: usize, prompt: &PromptText) -> String {
     let description = test.get("description").and_then(|one| one.value.text());
-    let slug = slug(description.unwrap_or_default());
+    let slug = id_of(description.unwrap_or_default());
     let base = match slug.as_str() {
         "" => format!("test-{number}"),
         slug => slug.to_owned(),

@@ -1,17 +1,16 @@
 //! Finds the place where a generation starts to repeat itself, while it is being generated.
 //!
 //! A *loop* is a tandem repeat: one block of tokens, then the same block again, and again, without
-//! a gap. This module knows token ids and their order, and from those alone it says how long the
-//! block is, where its first copy starts, how often it came, and at which token that was certain.
+//! a gap. From token ids and their order alone [`LoopDetector`] says how long the block is, where its
+//! first copy starts, how often it came, and at which token that was certain. Where the text is known
+//! too, [`Watch`] knows prose from programs and data, and suspects loops whose copies differ.
 //!
-//! It deliberately does not know what the tokens mean, what the prompt asked for, how a stream was
-//! cut into deltas, or what should happen next. A text-only detector cannot tell a requested
-//! repetition from a loop, and not every looping answer is lost, so stopping is a policy above
-//! this module. Loops whose copies differ (counters, rewording) are not tandem repeats and are not
-//! reported here.
+//! It deliberately does not know what the prompt asked for, how a stream was cut into deltas, or what
+//! should happen next. A text-only detector cannot tell a requested repetition from a loop, and not
+//! every looping answer is lost, so stopping is a policy above this module.
 //!
-//! * [`LoopDetector`] reads one token at a time; [`detect`] folds it over a finished sequence, so
-//!   the live and the later verdict are the same by construction.
+//! * [`Watch`] runs every detector on one channel; the live and the later verdict are the same by
+//!   construction. [`detect`] folds [`LoopDetector`] alone over a finished sequence.
 //! * [`Thresholds`] says how much repetition is suspicious, and how much is proof.
 //! * [`LoopVerdict`] is the evidence.
 //! * [`text_units`] makes ids for text whose tokenizer is not at hand.

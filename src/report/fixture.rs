@@ -1,6 +1,8 @@
 //! Records for the tests of the report: the kinds of outcome, made by hand, judged by the real
 //! detector.
 
+mod cases;
+
 use crate::assertion::{Check, CheckStatus, Judgement, LoopEvidence};
 use crate::generation::{
     Conversation, Exchange, FinishReason, Message, Role, SamplingSettings, Token, ToolCall,
@@ -11,6 +13,8 @@ use crate::record::{
     CaseRecord, CaseVerdict, ControlRecord, FORMAT_VERSION, ModelProvenance, Provenance, Record,
     RunRecord, Summary,
 };
+
+use cases::{cured, errored, failed_by_loop, failed_by_snapshot, held_control, plain_pass};
 
 const README: &str = "# Tidepool\n\nTidepool keeps small data sets in memory and writes them to \
     one file, so that a program can be stopped at any time and started again where it was.\n\n\
@@ -256,200 +260,6 @@ fn case(
 
 fn looping(start: &str, unit: &str, copies: usize, end: &str) -> String {
     format!("{start}{}{end}", unit.repeat(copies))
-}
-
-/// Passed, and the control loops after a tool call.
-fn cured() -> CaseRecord {
-    let text = looping(
-        "Tidepool keeps small data sets in memory. It can be installed with cargo. ",
-        "It is used to store the data in the log, and the log is used to store the data. ",
-        15,
-        "It is used to store",
-    );
-    let looping = generation(&text, FinishReason::Length, 402);
-    let summary = generation(SUMMARY, FinishReason::Stop, 402);
-    let checks = |answer| {
-        vec![
-            not_loop(20, answer),
-            passed(
-                "tool-called read_file",
-                21,
-                "read_file {\"path\":\"README.md\"} was called in generation 1",
-            ),
-            passed(
-                "icontains \"tidepool\"",
-                22,
-                "the answer contains \"tidepool\" in upper or lower case",
-            ),
-            passed("snapshot", 23, "equal to the snapshot, 2 generations"),
-        ]
-    };
-    CaseRecord {
-        control: Some(control(
-            read_and_answered(looping.clone()),
-            checks(&looping),
-            &[],
-        )),
-        ..case(
-            "readme-summary/summarise-after-tool-call",
-            12,
-            "Read a README with a tool and summarise it",
-            "A server that called generate() without a repetition penalty repeated one fragment for \
-             38 s when it was asked to read README.md and summarise it. The prompt is the one from \
-             the report, tool call and all.",
-            CaseVerdict::Passed,
-            run(
-                &cure(),
-                read_and_answered(summary.clone()),
-                checks(&summary),
-            ),
-        )
-    }
-}
-
-fn failed_by_loop() -> CaseRecord {
-    let unit = "\n- `--größe` sets the größe of the buffer, in KiB (default: 64).";
-    let text = looping(
-        "The program understands these options:\n",
-        unit,
-        26,
-        "\n- `--größe` sets",
-    );
-    let worse = looping(
-        "The program understands these options:\n",
-        "\n- `--größe` sets it",
-        44,
-        "",
-    );
-    let answer = generation(&text, FinishReason::Length, 31);
-    let worse = generation(&worse, FinishReason::Length, 31);
-    CaseRecord {
-        control: Some(control(
-            answered("List the options of the program.", worse.clone()),
-            vec![not_loop(31, &worse)],
-            &[],
-        )),
-        ..case(
-            "option-list/long-period",
-            24,
-            "A list whose items are longer than the window of the penalty",
-            "A window of 20 tokens cannot break a loop whose period is 21 tokens or more.",
-            CaseVerdict::Failed,
-            run(
-                &cure(),
-                answered("List the options of the program.", answer.clone()),
-                vec![
-                    not_loop(31, &answer),
-                    failed(
-                        "finish-reason stop",
-                        32,
-                        &format!(
-                            "expected stop, got length after {} tokens",
-                            answer.tokens.len()
-                        ),
-                    ),
-                    passed(
-                        "contains \"--größe\"",
-                        33,
-                        "the answer contains \"--größe\" at byte 44",
-                    ),
-                ],
-            ),
-        )
-    }
-}
-
-fn failed_by_snapshot() -> CaseRecord {
-    let answer =
-        "Rust is a language that checks at compile time who owns a value and who may change it.";
-    let message = "generation 1 departs from the snapshot at token 9 (byte 40)\n\
-                   expected: \" at run time who owns a value\"\n\
-                   actual:   \" at compile time who owns a value\"\n\
-                   accept the new output with `loopwatch accept`, if it is right";
-    case(
-        "explanations/ownership",
-        9,
-        "One sentence about ownership",
-        "Greedy output of one checkpoint is the same on every machine, so a change is a change of \
-         the engine.",
-        CaseVerdict::Failed,
-        run(
-            &cure(),
-            answered(
-                "What is special about Rust? One sentence.",
-                generation(answer, FinishReason::Stop, 27),
-            ),
-            vec![
-                passed("not-loop", 15, "no loop in 1 generation"),
-                failed("snapshot", 16, message),
-            ],
-        ),
-    )
-}
-
-fn held_control() -> CaseRecord {
-    let answer = "A mutex lets one thread at a time reach a value.";
-    let conversation = || {
-        answered(
-            "What is a mutex?",
-            generation(answer, FinishReason::Stop, 22),
-        )
-    };
-    let checks = || vec![passed("not-loop", 28, "no loop in 1 generation")];
-    CaseRecord {
-        control: Some(control(conversation(), checks(), &["not-loop"])),
-        ..case(
-            "explanations/mutex",
-            19,
-            "A short definition",
-            "Short answers must not be touched by the penalty.",
-            CaseVerdict::Failed,
-            run(&cure(), conversation(), checks()),
-        )
-    }
-}
-
-fn errored() -> CaseRecord {
-    let mut run = run(&cure(), Conversation::default(), Vec::new());
-    run.error = Some(
-        "the chat template does not accept a tool message: 'tool' is undefined (line 14)"
-            .to_owned(),
-    );
-    case(
-        "tools/unsupported-role",
-        8,
-        "A template without tool messages",
-        "",
-        CaseVerdict::Errored,
-        run,
-    )
-}
-
-fn plain_pass() -> CaseRecord {
-    let answer =
-        "A channel moves values from one thread to another. The sender gives up the value.";
-    case(
-        "explanations/channels",
-        34,
-        "A plain explanation, without a control",
-        "Guards the wording of the demo.",
-        CaseVerdict::Passed,
-        run(
-            &cure(),
-            answered(
-                "Explain channels.",
-                generation(answer, FinishReason::Stop, 19),
-            ),
-            vec![
-                passed("not-loop", 40, "no loop in 1 generation"),
-                passed(
-                    "max-tokens-used 60",
-                    41,
-                    "21 tokens used in 1 generation, at most 60 allowed",
-                ),
-            ],
-        ),
-    )
 }
 
 fn provenance() -> Provenance {

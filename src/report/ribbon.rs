@@ -64,12 +64,16 @@ pub(super) fn ribbon(
     let below = if found.is_some() { BRACKET } else { 0 };
     let height = lanes.len() * LANE + below;
     let mut svg = String::new();
-    let label = label(
-        number,
-        transcript,
-        lanes.len(),
-        cells.len(),
-        (middle, slowest),
+    let what = match transcript.pieces.is_empty() {
+        true => "token",
+        false => "piece",
+    };
+    let label = format!(
+        "generation {number}: {}{}, median gap {}, longest {}",
+        things(cells.len(), what),
+        in_lanes(&lanes),
+        micros(Some(middle)),
+        micros(Some(slowest))
     );
     // Writing to a string cannot fail.
     let _ = write!(
@@ -80,15 +84,10 @@ pub(super) fn ribbon(
     for shade in 0..=SHADES.len() {
         let mut path = String::new();
         for (row, lane) in lanes.iter().enumerate() {
-            let columns = cells.chunks(per_cell).map(|column| {
-                let own = column.iter().filter(|cell| cell.channel == *lane);
-                own.map(|cell| shade_of(cell.gap_us.unwrap_or(0), middle))
-                    .max()
-            });
-            for range in stretches(columns.map(|column| column == Some(shade))) {
-                let (x, width) = (range.start * CELL, range.len() * CELL);
-                let _ = write!(path, "M{x} {}h{width}v{}h-{width}z", row * LANE, LANE - 1);
-            }
+            let columns = cells
+                .chunks(per_cell)
+                .map(|column| shade_in(column, *lane, middle));
+            outline(&mut path, row, columns.map(|column| column == Some(shade)));
         }
         if !path.is_empty() {
             let _ = write!(svg, "<path class=\"gap-{shade}\" d=\"{path}\"/>");
@@ -131,28 +130,35 @@ fn lanes(cells: &[Cell]) -> Vec<Channel> {
     lanes
 }
 
-fn label(
-    number: usize,
-    transcript: &Transcript,
-    lanes: usize,
-    cells: usize,
-    (middle, slowest): (u64, u64),
-) -> String {
-    let what = if transcript.pieces.is_empty() {
-        "token"
-    } else {
-        "piece"
+/// The names of the lanes, if there are several.
+fn in_lanes(lanes: &[Channel]) -> String {
+    let name = |lane: &Channel| match lane {
+        Channel::Reasoning => "reasoning",
+        Channel::Content => "content",
+        Channel::ToolCall => "tool calls",
     };
-    let lanes = match lanes {
-        1 => String::new(),
-        _ => " in lanes: reasoning, content, tool calls".to_owned(),
-    };
-    format!(
-        "generation {number}: {}{lanes}, median gap {}, longest {}",
-        things(cells, what),
-        micros(Some(middle)),
-        micros(Some(slowest))
-    )
+    match lanes {
+        [_] | [] => String::new(),
+        lanes => {
+            let names: Vec<&str> = lanes.iter().map(name).collect();
+            format!(" in lanes for {}", names.join(", "))
+        }
+    }
+}
+
+/// The shade of the slowest of these cells in a lane; `None` if none is in it.
+fn shade_in(cells: &[Cell], lane: Channel, middle: u64) -> Option<usize> {
+    let own = cells.iter().filter(|cell| cell.channel == lane);
+    own.map(|cell| shade_of(cell.gap_us.unwrap_or(0), middle))
+        .max()
+}
+
+/// Adds a box around each stretch of columns that is to have one colour.
+fn outline(path: &mut String, row: usize, columns: impl Iterator<Item = bool>) {
+    for range in stretches(columns) {
+        let (x, width) = (range.start * CELL, range.len() * CELL);
+        let _ = write!(path, "M{x} {}h{width}v{}h-{width}z", row * LANE, LANE - 1);
+    }
 }
 
 fn shade_of(gap_us: u64, middle: u64) -> usize {

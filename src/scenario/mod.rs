@@ -1,7 +1,7 @@
 //! Reads scenario files, refuses anything it does not understand, and yields checked scenarios.
 //!
-//! `wire` is a file as written, `layers` the files that it extends; [`Scenario::load`] lowers them once into types that cannot be
-//! wrong. Every error names file, line and column, and what would be right. This module does not
+//! `wire` is a file as written, `layers` the files that it extends; [`Scenario::load`] lowers them
+//! once into types that cannot be wrong. Every error names file, line and column, and what would be right. This module does not
 //! run anything and does not know targets.
 
 mod assertion_wire;
@@ -11,6 +11,7 @@ mod lower;
 mod lower_test;
 mod mock;
 mod schema;
+mod slug;
 mod template;
 mod thresholds;
 mod tool_names;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use mock::MockTools;
 pub use schema::json_schema;
+pub use slug::slug;
 pub use thresholds::GroupThreshold;
 pub use wire::LimitsWire;
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 use sha2::{Digest, Sha256};
 
+use super::slug::slug;
 use super::template::{self, TemplateError, is_name};
 use super::wire::{Lists, Values};
 use crate::yaml::{Source, YamlError};
@@ -168,7 +169,7 @@ fn slugs<'a>(
         let message = format!("the list '{name}' has {} twice", values[twice]);
         return Err(source.error(at, message));
     }
-    let short: Vec<String> = values.iter().map(slug).collect();
+    let short: Vec<String> = values.iter().map(short).collect();
     let told = |at: usize| {
         let same = short.iter().filter(|other| **other == short[at]).count();
         match same > 1 || short[at].is_empty() || short[at].ends_with('-') {
@@ -184,31 +185,15 @@ fn slugs<'a>(
         .collect())
 }
 
-/// A value in lower-case letters, digits and hyphens. A hyphen at its end says that it was cut.
-fn slug(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+/// A value as part of an id. A hyphen at its end says that it was cut.
+fn short(value: &Value) -> String {
+    let whole = match value {
+        Value::String(text) => slug(text),
+        other => slug(&other.to_string()),
     };
-    let mut slug = String::new();
-    for c in text.chars().flat_map(char::to_lowercase) {
-        if c.is_ascii_alphanumeric() {
-            slug.push(c);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-    }
-    let whole = slug.trim_end_matches('-');
-    match whole.char_indices().nth(SLUG_CHARS) {
-        Some((end, _)) => {
-            whole
-                .get(..end)
-                .unwrap_or_default()
-                .trim_end_matches('-')
-                .to_owned()
-                + "-"
-        }
-        None => whole.to_owned(),
+    match whole.get(..SLUG_CHARS) {
+        Some(cut) if cut.len() < whole.len() => cut.trim_end_matches('-').to_owned() + "-",
+        _ => whole,
     }
 }
 

@@ -75,18 +75,11 @@ impl YamlError {
         key: &str,
         message: impl Into<String>,
     ) -> Self {
-        let start = (
-            location.line().max(1) as usize,
-            location.column().max(1) as usize,
-        );
-        let from = byte_offset(text, start.0, start.1);
-        let rest = text.get(from..).unwrap_or_default();
-        let place = rest
-            .match_indices(key)
-            .map(|(at, _)| at)
-            .find(|at| stands_alone(rest, *at, key))
-            .map(|at| line_and_column(text, from + at));
-        Self::at_place(path, text, place.unwrap_or(start), message.into())
+        let find = |rest: &str| {
+            let mut places = rest.match_indices(key).map(|(at, _)| at);
+            places.find(|at| stands_alone(rest, *at, key))
+        };
+        Self::behind(path, text, location, find, message.into())
     }
 
     /// Something is wrong with a piece of text somewhere behind a place: its first occurrence, or
@@ -98,14 +91,32 @@ impl YamlError {
         piece: &str,
         message: impl Into<String>,
     ) -> Self {
+        Self::behind(
+            path,
+            text,
+            location,
+            |rest| rest.find(piece),
+            message.into(),
+        )
+    }
+
+    /// Something is wrong where `find` says, in what stands behind a place; at the place itself if it
+    /// finds nothing.
+    fn behind(
+        path: &Path,
+        text: &str,
+        location: &Location,
+        find: impl Fn(&str) -> Option<usize>,
+        message: String,
+    ) -> Self {
         let start = (
             location.line().max(1) as usize,
             location.column().max(1) as usize,
         );
         let from = byte_offset(text, start.0, start.1);
-        let rest = text.get(from..).unwrap_or_default();
-        let place = rest.find(piece).map(|at| line_and_column(text, from + at));
-        Self::at_place(path, text, place.unwrap_or(start), message.into())
+        let place = find(text.get(from..).unwrap_or_default());
+        let place = place.map_or(start, |at| line_and_column(text, from + at));
+        Self::at_place(path, text, place, message)
     }
 
     /// The file cannot be read at all.

@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "scenario",
         &["generation", "yaml", "threshold", "endpoint", "assertion"],
     ),
-    ("import", &["yaml", "assertion"]),
+    ("import", &["yaml", "assertion", "scenario"]),
     ("target", &["generation", "protocol", "endpoint", "engine"]),
     ("measure", &["generation", "engine"]),
     (

@@ -2,6 +2,8 @@
 
 mod loops;
 mod snapshots;
+mod together;
+mod tools;
 
 use std::time::Duration;
 
@@ -378,107 +380,6 @@ fn an_empty_conversation_fails_every_positive_rule() {
             assert!(!check.failed(), "not-{kind}");
         }
     }
-}
-
-fn call(name: &str, arguments: serde_json::Value) -> ToolCall {
-    ToolCall {
-        id: None,
-        name: name.to_owned(),
-        arguments: arguments.as_object().cloned().unwrap_or_default(),
-    }
-}
-
-/// Of a search, a search and a read, in this order.
-#[rstest]
-#[case("trajectory:tool-used", json!({"value": "read"}), true)]
-#[case("trajectory:tool-used", json!({"value": ["read", "write"]}), false)]
-#[case("trajectory:tool-used", json!({"value": {"name": "search", "min": 2, "max": 2}}), true)]
-#[case("trajectory:tool-used", json!({"value": {"name": "search", "max": 1}}), false)]
-#[case("not-trajectory:tool-used", json!({"value": ["write", "fly"]}), true)]
-// Negated, none of them may be called.
-#[case("not-trajectory:tool-used", json!({"value": ["read", "write"]}), false)]
-#[case("trajectory:tool-sequence", json!({"value": ["search", "read"]}), true)]
-#[case("trajectory:tool-sequence", json!({"value": ["read", "search"]}), false)]
-#[case(
-    "trajectory:tool-sequence",
-    json!({"value": {"steps": ["search", "read"], "mode": "exact"}}),
-    false
-)]
-#[case(
-    "trajectory:tool-sequence",
-    json!({"value": {"steps": ["search", "search", "read"], "mode": "exact"}}),
-    true
-)]
-#[case(
-    "trajectory:tool-args-match",
-    json!({"value": {"name": "read", "args": {"at": {"line": 3.0}}}}),
-    true
-)]
-#[case(
-    "trajectory:tool-args-match",
-    json!({"value": {"name": "read", "args": {"at": {"line": 3}}, "mode": "exact"}}),
-    false
-)]
-#[case("trajectory:tool-args-match", json!({"value": {"name": "search", "args": {"path": "a"}}}), false)]
-#[case("tool-call-f1", json!({"value": ["search", "read"]}), true)]
-// Two of three are shared: 2 * 2 / (3 + 2) = 0.8.
-#[case("tool-call-f1", json!({"value": ["search", "read", "write"], "threshold": 0.8}), true)]
-#[case("tool-call-f1", json!({"value": ["search", "read", "write"], "threshold": 0.81}), false)]
-fn rules_about_tools(
-    #[case] kind: &str,
-    #[case] parameters: serde_json::Value,
-    #[case] holds: bool,
-) {
-    let calls = [
-        call("search", json!({"q": "x"})),
-        call("search", json!({"q": "y"})),
-        call("read", json!({"path": "a", "at": {"line": 3, "column": 1}})),
-    ];
-    let conversation = conversation([transcript("", FinishReason::ToolCalls, &calls)]);
-    let mut spec = parameters;
-    spec["type"] = json!(kind);
-    let check = judged(spec, &conversation, None);
-    assert_eq!(!check.failed(), holds, "{}", check.message);
-}
-
-/// Probabilities of 1/2 and 1/8 have a perplexity of 4, and 1 / (1 + 4) is 0.2.
-#[rstest]
-#[case(json!({"type": "perplexity", "threshold": 4.001}), true)]
-#[case(json!({"type": "perplexity", "threshold": 3.999}), false)]
-#[case(json!({"type": "perplexity-score", "threshold": 0.1999}), true)]
-#[case(json!({"type": "perplexity-score", "threshold": 0.2001}), false)]
-fn likelihood_is_that_of_the_last_answer(#[case] spec: serde_json::Value, #[case] holds: bool) {
-    let mut conversation = said(&["xx", "ab"]);
-    let tokens = &mut conversation.exchanges[1].transcript.tokens;
-    tokens.truncate(2);
-    for (token, probability) in tokens.iter_mut().zip([0.5_f32, 0.125]) {
-        token.logprob = probability.ln();
-    }
-    assert_eq!(tokens.len(), 2);
-    let check = judged(spec, &conversation, None);
-    assert_eq!(!check.failed(), holds, "{}", check.message);
-}
-
-/// Of weights 2 and 1, the first holds: 0.667.
-#[rstest]
-#[case(json!(0.66), true)]
-#[case(json!(0.67), false)]
-#[case(json!(null), false)]
-fn a_set_weighs_its_assertions(#[case] threshold: serde_json::Value, #[case] holds: bool) {
-    let mut spec = json!({"type": "assert-set", "assert": [
-        {"type": "contains", "value": "a", "weight": 2, "line": 1},
-        {"type": "not-contains", "value": "b", "line": 2},
-    ]});
-    if !threshold.is_null() {
-        spec["threshold"] = threshold;
-    }
-    let check = judged(spec, &said(&["ab"]), None);
-    assert_eq!(!check.failed(), holds, "{}", check.message);
-    assert!(
-        check
-            .message
-            .contains("not-contains \"b\" does not hold: the answer contains")
-    );
 }
 
 #[rstest]

@@ -156,8 +156,6 @@ fn values(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use rstest::rstest;
     use serde_json::json;
 
@@ -237,9 +235,8 @@ mod tests {
         json!({"properties": {"n": {"pattern": "((\\w{100}){100}){100}"}}, "required": ["m"]})
     )]
     fn what_cannot_be_bounded_is_not_checked(#[case] schema: Value) {
-        let start = Instant::now();
+        assert!(Schema::of(&schema).is_none());
         assert!(allow(schema, json!({"n": "x"})));
-        assert!(start.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
@@ -248,11 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn many_branches_of_many_values_take_no_time() {
+    fn many_branches_of_many_values_are_not_checked() {
         let branch = json!({"items": {"type": "string"}});
         let schema = json!({"properties": {"n": {"anyOf": vec![branch; 1_000]}}});
-        let start = Instant::now();
         assert!(allow(schema, json!({"n": vec![1; 40_000]})));
-        assert!(start.elapsed() < Duration::from_secs(5));
     }
 }
