@@ -4,11 +4,11 @@ use std::sync::OnceLock;
 
 use super::EngineError;
 use crate::backend::Backend;
-use crate::generation::{Constraint, GenerateRequest, Prompt, SamplingParams};
+use crate::generation::{GenerateRequest, Prompt, SamplingParams};
 use crate::model::{self, Checkpoint, Decoder, ModelFiles};
 use crate::text::{
-    CallFormat, ChatTemplate, Grammar, GrammarError, Grammars, OutputFormat, TemplateFiles,
-    TextError, Tokenizer,
+    ChatTemplate, Grammar, GrammarError, Grammars, OutputFormat, TemplateFiles, TextError,
+    Tokenizer,
 };
 
 /// The text side of a loaded model. The weights stay with the engine's thread.
@@ -197,18 +197,12 @@ impl LoadedModel {
         };
         let grammars = self
             .grammars
-            .get_or_init(|| Grammars::new(tokenizer, self.vocab_size, &self.eos));
+            .get_or_init(|| Grammars::new(tokenizer, self.vocab_size, &self.eos, &self.output));
         let tools = match &request.prompt {
             Prompt::Chat { tools, .. } => tools.as_slice(),
             Prompt::Text { .. } | Prompt::Tokens { .. } => &[],
         };
         let grammars = grammars.as_ref().map_err(Clone::clone)?;
-        let forced = matches!(constraint, Constraint::Call { .. });
-        if forced && !self.output.has(CallFormat::Hermes) {
-            let problem = "a call can be forced only of models that write <tool_call>, which this \
-                           one does not";
-            return Err(EngineError::Request(problem.to_owned()));
-        }
         Ok(Some(grammars.compile(constraint, tools)?))
     }
 

@@ -7,6 +7,8 @@
 //! model to. White space between values is free up to a bound, because a small model that may
 //! always choose another blank sometimes does.
 
+mod call;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +20,9 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::Tokenizer;
+use super::output::OutputFormat;
 use crate::generation::{Constraint, ToolSpec};
+use call::CallForm;
 
 /// Grammars that are kept ready, the latest first: clients send the same one with each request.
 const KEPT: usize = 32;
@@ -46,8 +50,8 @@ type Key = [u8; 32];
 /// All forms that answers of one tokenizer can be held to.
 pub struct Grammars {
     factory: ParserFactory,
-    /// What begins and ends a tool call, as terms of a Lark grammar.
-    call: [String; 2],
+    /// How the model writes a call; `None` if it writes none that it can be held to.
+    call: Option<CallForm>,
     kept: Mutex<VecDeque<(Key, TokenParser)>>,
 }
 
@@ -69,7 +73,8 @@ impl std::fmt::Debug for Grammar {
 }
 
 impl Grammars {
-    /// The grammars of a tokenizer whose model has `vocab_size` tokens and ends with one of `eos`.
+    /// The grammars of a tokenizer whose model has `vocab_size` tokens, ends with one of `eos` and
+    /// writes calls in the forms of `output`.
     ///
     /// # Errors
     /// If the model has no end, or a token's bytes depend on its neighbours.
@@ -77,6 +82,7 @@ impl Grammars {
         tokenizer: &Tokenizer,
         vocab_size: usize,
         eos: &[u32],
+        output: &OutputFormat,
     ) -> Result<Self, GrammarError> {
         let refused = |problem: &str| GrammarError::Tokenizer(problem.to_owned());
         let eos: Vec<u32> = eos
@@ -98,13 +104,9 @@ impl Grammars {
                 .map_err(|error| refused(&error.to_string()))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
-        let mark = |mark: &str| match tokenizer.id(mark) {
-            Some(id) if tokenizer.is_special(id) => mark.to_owned(),
-            _ => format!("\"{mark}\""),
-        };
         Ok(Self {
             factory,
-            call: ["<tool_call>", "</tool_call>"].map(mark),
+            call: CallForm::of(output, tokenizer),
             kept: Mutex::default(),
         })
     }
@@ -126,7 +128,10 @@ impl Grammars {
                     Constraint::Json { schema } => {
                         TopLevelGrammar::from_json_schema(bounded(schema)?)
                     }
-                    Constraint::Call { tools: names } => self.call(names, tools)?,
+                    Constraint::Call { tools: names } => {
+                        let call = self.call.as_ref().ok_or_else(no_form)?;
+                        TopLevelGrammar::from_lark(call.lark(names, tools)?)
+                    }
                 };
                 let parser = self
                     .factory
@@ -139,32 +144,6 @@ impl Grammars {
         Ok(Grammar {
             matcher: Matcher::new(Ok(parser)),
         })
-    }
-
-    /// One call, in the form [`CallFormat::Hermes`](super::CallFormat::Hermes).
-    fn call(&self, names: &[String], tools: &[ToolSpec]) -> Result<TopLevelGrammar, GrammarError> {
-        if names.is_empty() {
-            return Err(GrammarError::Form("no tools are offered".to_owned()));
-        }
-        let [open, close] = &self.call;
-        let alternatives: Vec<String> = (0..names.len()).map(|at| format!("call_{at}")).collect();
-        let any = alternatives.join(" | ");
-        let mut lark = format!("start: {open} \"\\n\" ({any}) \"\\n\" {close}\n");
-        for (at, name) in names.iter().enumerate() {
-            let Some(tool) = tools.iter().find(|tool| tool.name == *name) else {
-                let problem = format!("there is no tool '{name}' among those offered");
-                return Err(GrammarError::Form(problem));
-            };
-            let arguments = match &tool.parameters {
-                schema @ Value::Object(fields) if !fields.is_empty() => bounded(schema)?,
-                _ => bounded(&json!({"type": "object"}))?,
-            };
-            // Each schema stays a document of its own, so that its references find their targets.
-            let head = format!("{{\"name\": {}, \"arguments\": ", json!(name));
-            lark += &format!("call_{at}: {} arguments_{at} \"}}\"\n", json!(head));
-            lark += &format!("arguments_{at}: %json {arguments}\n");
-        }
-        Ok(TopLevelGrammar::from_lark(lark))
     }
 
     fn find(&self, key: &Key) -> Option<TokenParser> {
@@ -218,6 +197,12 @@ impl Grammar {
     }
 }
 
+fn no_form() -> GrammarError {
+    let problem = "a call can be forced only of models whose calls have JSON arguments, in the form \
+                   of Hermes, Llama 3, Mistral or Harmony; its chat template shows none";
+    GrammarError::Form(problem.to_owned())
+}
+
 fn broken(error: impl std::fmt::Display) -> GrammarError {
     GrammarError::Broken(first_line(&error.to_string()))
 }
@@ -255,3 +240,6 @@ fn words(tokenizer: &Tokenizer, vocab_size: usize) -> Option<Vec<Vec<u8>>> {
     };
     (0..vocab_size as u32).map(word).collect()
 }
+
+#[cfg(test)]
+mod tests;
