@@ -22,6 +22,8 @@ import gguf
 import mlx.core as mx
 import numpy as np
 
+import vocabulary
+
 mx.set_default_device(mx.cpu)
 
 SEED = 4
@@ -38,6 +40,7 @@ CONFIG = {
     "max_position_embeddings": 32768,
     "vocab_size": 151936,
     "tie_word_embeddings": True,
+    "eos_token_id": 151935,
 }
 HIDDEN = CONFIG["hidden_size"]
 FFN = CONFIG["intermediate_size"]
@@ -106,6 +109,7 @@ class Checkpoint:
         (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         weights = str(self.folder / "model.safetensors")
         mx.save_safetensors(weights, self.tensors, metadata={"format": "mlx"})
+        vocabulary.write_tokenizer(self.folder, CONFIG["vocab_size"])
 
 
 def gguf_writer(path: Path) -> gguf.GGUFWriter:
@@ -120,8 +124,7 @@ def gguf_writer(path: Path) -> gguf.GGUFWriter:
     writer.add_layer_norm_rms_eps(CONFIG["rms_norm_eps"])
     writer.add_rope_freq_base(CONFIG["rope_theta"])
     writer.add_vocab_size(CONFIG["vocab_size"])
-    # No text goes in or out, so there are no names for the tokens.
-    writer.add_tokenizer_model("none")
+    vocabulary.add_to_gguf(writer, CONFIG["vocab_size"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     return writer
 
