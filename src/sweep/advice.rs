@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::design::Treatment;
+use super::point::Treatment;
 use super::treatment::TreatmentOutcome;
 
 /// A claim about a range of settings.

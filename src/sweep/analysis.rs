@@ -2,15 +2,19 @@
 //!
 //! It puts the neighbours to work in their order, and holds what a report needs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::advice::AdviceFound;
 use super::comparison::{Comparison, QualityChange, TrendFound};
-use super::design::{Design, Treatment};
+use super::design::Design;
 use super::distortion::DistortionSummary;
 use super::outcome::Outcome;
+use super::point::Treatment;
 use super::recommendation::{Recommendation, strength};
-use super::treatment::{Block, Runs, TreatmentOutcome, by_prompt};
+use super::space::Draws;
+use super::treatment::{Block, Group, Runs, TreatmentOutcome, by_prompt, most};
 use crate::statistics::{holm, planning};
 
 /// The version of the analysis as JSON.
@@ -25,6 +29,8 @@ pub struct Asked {
     pub target_rate: f64,
     /// How many answers may be lost.
     pub margin: f64,
+    /// What was drawn at random, if not everything was tried.
+    pub drawn: Option<Draws>,
 }
 
 /// Everything that a sweep showed.
@@ -37,6 +43,9 @@ pub struct Analysis {
     pub description: String,
     /// The penalty that was swept, and its window if that was.
     pub scale: Option<(String, Option<String>)>,
+    /// What was drawn from the axes at random, if not everything was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Draws>,
     /// The prompts by their numbers.
     pub prompts: Vec<String>,
     /// Conditions under which each setting was tried, such as `temperature 0.7`.
@@ -63,9 +72,6 @@ pub struct Analysis {
     pub advice: Vec<AdviceFound>,
 }
 
-/// One setting and its runs.
-type Group<'a> = (Option<Treatment>, String, Runs<'a>);
-
 /// Analyses a sweep. `outcomes` has an entry for each run of the design, and `distortion` one for
 /// each point, where it was measured.
 #[must_use]
@@ -91,9 +97,7 @@ pub fn analyse(
     };
     let mut settings: Vec<TreatmentOutcome> = groups
         .iter()
-        .map(|(treatment, label, runs)| {
-            TreatmentOutcome::of(*treatment, label.clone(), runs, shown, focus, correlation)
-        })
+        .map(|group| TreatmentOutcome::of(group, shown, focus, correlation))
         .collect();
     for ((point, _), summary) in design.points.iter().zip(distortion) {
         let of = |outcome: &&mut TreatmentOutcome| outcome.treatment == point.treatment;
@@ -111,6 +115,7 @@ pub fn analyse(
         format: FORMAT,
         description: asked.description.clone(),
         scale: (design.scale).map(|(field, window)| (field.to_owned(), window.map(str::to_owned))),
+        drawn: asked.drawn,
         prompts: design.prompts.clone(),
         focus: conditions
             .get(focus)
@@ -143,28 +148,45 @@ fn groups<'a>(
             Some(treatment) => label(treatment, design.off),
             None => point.condition.clone(),
         };
-        let index = match groups.iter().position(|(_, other, _)| *other == label) {
+        let index = match groups.iter().position(|other| other.label == label) {
             Some(index) => index,
             None => {
-                groups.push((point.treatment, label, Runs::new()));
+                groups.push(Group {
+                    treatment: point.treatment,
+                    label,
+                    runs: Runs::new(),
+                    conditions: BTreeSet::new(),
+                });
                 groups.len() - 1
             }
         };
         let condition = conditions.iter().position(|name| *name == point.condition);
+        let condition = condition.unwrap_or(0);
+        groups[index].conditions.insert(condition);
         for trial in trials {
             let block = Block {
                 prompt: trial.prompt,
-                condition: condition.unwrap_or(0),
+                condition,
                 seed: trial.seed,
             };
             if let Some(Some(outcome)) = outcomes.get(trial.run) {
-                groups[index].2.insert(block, outcome);
+                groups[index].runs.insert(block, outcome);
             }
         }
     }
-    groups.sort_by(|(a, ..), (b, ..)| match (a, b) {
+    for group in &mut groups {
+        let tried: Vec<&str> = group
+            .conditions
+            .iter()
+            .filter_map(|condition| Some(conditions.get(*condition)?.as_str()))
+            .collect();
+        if tried.len() < conditions.len() && group.treatment.is_some() {
+            group.label = format!("{} ({})", group.label, tried.join("; "));
+        }
+    }
+    groups.sort_by(|a, b| match (a.treatment, b.treatment) {
         (Some(a), Some(b)) => {
-            let (a, b) = (strength(*a), strength(*b));
+            let (a, b) = (strength(a), strength(b));
             a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
         }
         _ => std::cmp::Ordering::Equal,
@@ -184,20 +206,13 @@ fn label(treatment: Treatment, off: f64) -> String {
 /// The condition that loops most at the weakest setting; of equal ones the first.
 fn focus(groups: &[Group<'_>], conditions: usize) -> usize {
     let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
-    let rate = |condition: usize| {
-        let runs = groups.first().map(|(.., runs)| {
-            by_prompt(
-                runs.iter()
-                    .filter(|(block, _)| block.condition == condition),
-                looped,
-            )
-        });
-        runs.map_or(0.0, |clusters| clusters.total().value())
-    };
-    (0..conditions)
-        .rev()
-        .max_by(|a, b| rate(*a).total_cmp(&rate(*b)))
-        .unwrap_or(0)
+    most(0..conditions, |condition| {
+        groups.first().map_or(0.0, |group| {
+            let runs = group.runs.iter();
+            let of_condition = runs.filter(|(block, _)| block.condition == condition);
+            by_prompt(of_condition, looped).total().value()
+        })
+    })
 }
 
 /// How alike runs of one prompt are, where it can be seen best: at the setting whose loop rate is
@@ -206,7 +221,7 @@ fn correlation(groups: &[Group<'_>]) -> f64 {
     let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
     let clusters = groups
         .iter()
-        .map(|(.., runs)| by_prompt(runs.iter(), looped));
+        .map(|group| by_prompt(group.runs.iter(), looped));
     let known = clusters.filter_map(|clusters| {
         let from_half = (clusters.total().value() - 0.5).abs();
         Some((from_half, clusters.correlation()?))
@@ -218,12 +233,15 @@ fn correlation(groups: &[Group<'_>]) -> f64 {
 
 /// Compares each setting with the weakest one, which is no penalty wherever that was tried.
 fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64) {
-    let Some(((Some(_), _, baseline), others)) = groups.split_first() else {
+    let Some((baseline, others)) = groups.split_first() else {
         return;
     };
-    for (outcome, (.., runs)) in settings.iter_mut().skip(1).zip(others) {
-        outcome.comparison = Comparison::of(baseline, runs);
-        outcome.quality = QualityChange::of(baseline, runs, margin);
+    if baseline.treatment.is_none() {
+        return;
+    }
+    for (outcome, group) in settings.iter_mut().skip(1).zip(others) {
+        outcome.comparison = Comparison::of(&baseline.runs, &group.runs);
+        outcome.quality = QualityChange::of(&baseline.runs, &group.runs, margin);
     }
     let mut made: Vec<&mut Comparison> = settings
         .iter_mut()
@@ -238,7 +256,7 @@ fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64)
 /// One trend for each window, from no penalty upwards.
 fn trends(design: &Design, groups: &[Group<'_>]) -> Vec<TrendFound> {
     let mut windows: Vec<Option<usize>> = Vec::new();
-    let treatments = || groups.iter().filter_map(|(treatment, ..)| *treatment);
+    let treatments = || groups.iter().filter_map(|group| group.treatment);
     for treatment in treatments().filter(|treatment| treatment.level != design.off) {
         if !windows.contains(&treatment.window) {
             windows.push(treatment.window);
@@ -248,10 +266,10 @@ fn trends(design: &Design, groups: &[Group<'_>]) -> Vec<TrendFound> {
     let mut trends: Vec<TrendFound> = windows
         .into_iter()
         .filter_map(|window| {
-            let levels = groups.iter().filter_map(|(treatment, _, runs)| {
-                let treatment = (*treatment)?;
+            let levels = groups.iter().filter_map(|group| {
+                let treatment = group.treatment?;
                 let belongs = treatment.level == design.off || treatment.window == window;
-                belongs.then_some((treatment.level, runs))
+                belongs.then_some((treatment.level, &group.runs))
             });
             TrendFound::of(window, &levels.collect::<Vec<_>>())
         })

@@ -6,6 +6,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
+use super::range::Range;
 use crate::generation::SamplingSettings;
 use crate::yaml::{nearest, remedy};
 
@@ -50,6 +51,8 @@ pub struct Axis {
     pub field: &'static str,
     /// What it is set to, in the order given.
     pub values: Vec<Value>,
+    /// Where it is written, if that is a file.
+    pub(super) place: Option<String>,
 }
 
 impl Axis {
@@ -58,12 +61,12 @@ impl Axis {
     /// # Errors
     /// If there is no such field, it has no value or one twice, or one has the wrong type.
     pub fn new(name: &str, values: Vec<Value>) -> Result<Self, AxisError> {
-        let field = field(name)?;
+        let field = field(name, "axis")?;
         if values.is_empty() {
             return Err(AxisError(format!("the axis {name} has no values")));
         }
         for (index, value) in values.iter().enumerate() {
-            layer(field, value)?;
+            layer(field, value).map_err(|error| AxisError(format!("the axis {error}")))?;
             if values[..index].iter().any(|other| same(other, value)) {
                 return Err(AxisError(format!(
                     "the axis {name} has the value {} twice",
@@ -71,10 +74,38 @@ impl Axis {
                 )));
             }
         }
-        Ok(Self { field, values })
+        Ok(Self {
+            field,
+            values,
+            place: None,
+        })
     }
 
-    /// An axis as the command line gives it: `name=v1,v2,…`.
+    /// An axis as a file gives it: a list of values, or the least, the greatest and the step
+    /// between them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if it is neither.
+    pub(super) fn written(name: &str, values: Value) -> Result<Self, AxisError> {
+        field(name, "axis")?;
+        match values {
+            Value::Array(values) => Self::new(name, values),
+            values @ Value::Object(_) => {
+                let range = serde_json::from_value::<Range>(values).map_err(|error| {
+                    format!("{error}; write a range as {{min: 1.0, max: 1.3, step: 0.05}}")
+                });
+                let values = range.and_then(|range| range.values());
+                Self::new(name, values.map_err(of_axis(name))?)
+            }
+            other => Err(AxisError(format!(
+                "the axis {name}: {} is neither a list of values, such as [1.0, 1.1], nor a range, \
+                 such as {{min: 1.0, max: 1.3, step: 0.05}}",
+                shown(&other)
+            ))),
+        }
+    }
+
+    /// An axis as the command line gives it: `name=v1,v2,…` or `name=least..greatest:step`.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if it is not of that form.
@@ -85,7 +116,11 @@ impl Axis {
             )));
         };
         // The name first: whoever mistypes it should read of that.
-        field(name.trim())?;
+        field(name.trim(), "axis")?;
+        if values.contains("..") {
+            let range = Range::parse(values).and_then(|range| range.values());
+            return Self::new(name.trim(), range.map_err(of_axis(name))?);
+        }
         let values: Vec<Value> = serde_saphyr::from_str(&format!("[{values}]")).map_err(|_| {
             AxisError(format!(
                 "the axis {name}: '{values}' is no list of values with commas between them"
@@ -93,19 +128,14 @@ impl Axis {
         })?;
         Self::new(name.trim(), values)
     }
-
-    /// One layer of settings for each value.
-    ///
-    /// # Errors
-    /// If a value has the wrong type, which [`new`](Self::new) has refused already.
-    pub fn layers(&self) -> Result<Vec<SamplingSettings>, AxisError> {
-        let values = self.values.iter();
-        values.map(|value| layer(self.field, value)).collect()
-    }
 }
 
-/// The field of a name.
-fn field(name: &str) -> Result<&'static str, AxisError> {
+fn of_axis(name: &str) -> impl Fn(String) -> AxisError {
+    move |problem| AxisError(format!("the axis {name}: {problem}"))
+}
+
+/// The field of a name; `noun` is what a person wrote it as.
+pub(super) fn field(name: &str, noun: &str) -> Result<&'static str, AxisError> {
     let bare = name.strip_prefix("sampling.").unwrap_or(name);
     let short = SHORT.iter().find(|(short, _)| *short == bare);
     let wanted = short.map_or(bare, |(_, long)| *long);
@@ -114,7 +144,7 @@ fn field(name: &str) -> Result<&'static str, AxisError> {
     }
     if bare == "seed" || bare == "seeds" {
         return Err(AxisError(
-            "seeds are no axis, because they are repeats of one setting; give --seeds 1,2,3"
+            "seeds are no axis and no field of a point, because they are repeats of one setting; give --seeds 1,2,3"
                 .to_owned(),
         ));
     }
@@ -123,21 +153,22 @@ fn field(name: &str) -> Result<&'static str, AxisError> {
         Some(near) => format!("did you mean '{near}'?"),
         None => remedy(bare, &names().collect::<Vec<_>>()),
     };
-    Err(AxisError(format!("there is no axis '{name}'; {help}")))
+    Err(AxisError(format!("there is no {noun} '{name}'; {help}")))
 }
 
-fn layer(field: &str, value: &Value) -> Result<SamplingSettings, AxisError> {
+/// One value as a layer of settings.
+pub(super) fn layer(field: &str, value: &Value) -> Result<SamplingSettings, AxisError> {
     let object = serde_json::Map::from_iter([(field.to_owned(), value.clone())]);
     serde_json::from_value(Value::Object(object)).map_err(|error| {
         AxisError(format!(
-            "the axis {field}: {} is not a value of it ({error})",
+            "{field}: {} is not a value of it ({error})",
             shown(value)
         ))
     })
 }
 
 /// 1 and 1.0 are one number.
-fn same(a: &Value, b: &Value) -> bool {
+pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a == b,
         _ => a == b,
@@ -166,12 +197,10 @@ mod tests {
     #[case("window=20, 64", "repetition_context_size", 2)]
     #[case("semantics=loopwatch,mlx-lm-0.32.2", "semantics", 2)]
     #[case("ignore_eos=true,false", "ignore_eos", 2)]
+    #[case("penalty=1.0..1.3:0.05", "repetition_penalty", 7)]
     fn names_and_values_are_read(#[case] text: &str, #[case] field: &str, #[case] values: usize) {
         let axis = Axis::parse(text).expect("an axis");
-        assert_eq!(
-            (axis.field, axis.layers().expect("layers").len()),
-            (field, values)
-        );
+        assert_eq!((axis.field, axis.values.len()), (field, values));
     }
 
     #[rstest]
@@ -191,6 +220,11 @@ mod tests {
     )]
     #[case("seed=1,2", "give --seeds 1,2,3")]
     #[case("penalty=[1", "is no list of values")]
+    #[case("penalty=1..2", "the axis penalty: '1..2' is no range; write it as")]
+    #[case(
+        "window=1.5..3:0.5",
+        "the axis repetition_context_size: 1.5 is not a value"
+    )]
     fn mistakes_are_explained(#[case] text: &str, #[case] message: &str) {
         let error = Axis::parse(text).expect_err("refused").to_string();
         assert!(error.contains(message), "{error}");

@@ -4,11 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_saphyr::Location;
 use thiserror::Error;
 
 use super::axis::{Axis, AxisError};
+use super::lower;
+use super::space::{Arrangement, DRAW_SEED, Draws, Setting, Space};
 use super::wire::SweepWire;
 use crate::generation::SamplingSettings;
 use crate::yaml::{self, Source, YamlError};
@@ -25,25 +26,14 @@ pub const TARGET_RATE: f64 = 0.05;
 /// By how much the share of good answers may fall if nobody says.
 pub const MARGIN: f64 = 0.1;
 
-/// How the values of several axes are combined.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arrangement {
-    /// Every value of each axis with every value of the others.
-    #[default]
-    Grid,
-    /// The first values together, then the second ones, and so on.
-    Zip,
-}
-
 /// A sweep that cannot be read or made.
 #[derive(Debug, Error)]
 pub enum DefinitionError {
     /// The file.
     #[error(transparent)]
     Yaml(#[from] YamlError),
-    /// An axis of the command line.
-    #[error("--axis: {0}")]
+    /// An axis or a point.
+    #[error(transparent)]
     Axis(#[from] AxisError),
     /// Anything else that was asked for.
     #[error("{0}")]
@@ -59,11 +49,9 @@ pub struct Definition {
     pub scenarios: Vec<PathBuf>,
     /// The model instead of the scenarios'.
     pub model: Option<String>,
-    /// At least one after [`check`](Self::check).
-    pub axes: Vec<Axis>,
-    /// How the axes are combined.
-    pub arrangement: Arrangement,
-    /// Laid over the settings of every test, below the axes.
+    /// The settings that are tried; at least one after [`check`](Self::check).
+    pub space: Space,
+    /// Laid over the settings of every test, below the axes and points.
     pub sampling: SamplingSettings,
     /// Seeds of sampled answers, at least one.
     pub seeds: Vec<u64>,
@@ -74,15 +62,14 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// A sweep over scenarios, without axes yet.
+    /// A sweep over scenarios, without settings yet.
     #[must_use]
     pub fn over(scenarios: Vec<PathBuf>) -> Self {
         Self {
             description: String::new(),
             scenarios,
             model: None,
-            axes: Vec::new(),
-            arrangement: Arrangement::default(),
+            space: Space::Axes(Vec::new(), Arrangement::default()),
             sampling: SamplingSettings::default(),
             seeds: vec![1],
             target_rate: TARGET_RATE,
@@ -90,9 +77,10 @@ impl Definition {
         }
     }
 
-    /// Whether a text is a sweep, and not a scenario: it has axes.
+    /// Whether a text is a sweep, and not a scenario: it has axes or points.
     fn is_sweep(text: &str) -> bool {
-        text.lines().any(|line| line.starts_with("axes:"))
+        let is_key = |line: &str| line.starts_with("axes:") || line.starts_with("points:");
+        text.lines().any(is_key)
     }
 
     /// Whether there is a sweep at a path. What cannot be read is none, and whoever reads it next
@@ -134,20 +122,11 @@ impl Definition {
             )
             .into());
         }
-        let mut axes = Vec::new();
-        for (name, values) in &wire.axes.value {
-            let axis = Axis::new(name, values.value.clone());
-            axes.push(axis.map_err(|error| at(&values.referenced, error.0))?);
-        }
-        if axes.is_empty() {
-            return Err(at(&wire.axes.referenced, "there is no axis".to_owned()).into());
-        }
         let base = path.parent().unwrap_or(Path::new(""));
         let mut sweep = Self::over(wire.scenarios.value.iter().map(|s| base.join(s)).collect());
         sweep.description = wire.description.trim().to_owned();
+        sweep.space = lower::space(source, &wire)?;
         sweep.model = wire.model;
-        sweep.axes = axes;
-        sweep.arrangement = wire.arrangement;
         sweep.sampling = wire.sampling;
         if let Some(seeds) = wire.seeds {
             check_seeds(&seeds.value).map_err(|problem| at(&seeds.referenced, problem))?;
@@ -167,10 +146,76 @@ impl Definition {
     }
 
     /// Lays an axis of the command line over the file's: it replaces one of the same field.
-    pub fn set_axis(&mut self, axis: Axis) {
-        match self.axes.iter_mut().find(|other| other.field == axis.field) {
+    ///
+    /// # Errors
+    /// If the file lists points, which have no axes.
+    pub fn set_axis(&mut self, axis: Axis) -> Result<(), DefinitionError> {
+        let axes = self.axes()?.0;
+        match axes.iter_mut().find(|other| other.field == axis.field) {
             Some(other) => *other = axis,
-            None => self.axes.push(axis),
+            None => axes.push(axis),
+        }
+        Ok(())
+    }
+
+    /// Lists the points of the command line, instead of what the file says.
+    ///
+    /// # Errors
+    /// If one stands there twice.
+    pub fn set_points(&mut self, points: Vec<Setting>) -> Result<(), DefinitionError> {
+        let space = Space::listed(points);
+        self.space = space.map_err(|(_, problem)| DefinitionError::Asked(problem))?;
+        Ok(())
+    }
+
+    /// Combines the axes as the command line says.
+    ///
+    /// # Errors
+    /// If the file lists points.
+    pub fn arrange(&mut self, wanted: Arrangement) -> Result<(), DefinitionError> {
+        *self.axes()?.1 = wanted;
+        Ok(())
+    }
+
+    /// Draws so many points of the grid, with the file's seed if it has one.
+    ///
+    /// # Errors
+    /// If the file lists points.
+    pub fn draw(&mut self, points: usize) -> Result<(), DefinitionError> {
+        let (_, arrangement) = self.axes()?;
+        let seed = match arrangement {
+            Arrangement::Random(draws) => draws.seed,
+            Arrangement::Grid | Arrangement::Zip => DRAW_SEED,
+        };
+        *arrangement = Arrangement::Random(Draws { points, seed });
+        Ok(())
+    }
+
+    /// Draws with another seed.
+    ///
+    /// # Errors
+    /// If nothing is drawn.
+    pub fn set_draw_seed(&mut self, wanted: u64) -> Result<(), DefinitionError> {
+        match &mut self.space {
+            Space::Axes(_, Arrangement::Random(Draws { seed, .. })) => {
+                *seed = wanted;
+                Ok(())
+            }
+            _ => Err(DefinitionError::Asked(
+                "--draw-seed says which points are drawn, but none are; give --random N too"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn axes(&mut self) -> Result<(&mut Vec<Axis>, &mut Arrangement), DefinitionError> {
+        match &mut self.space {
+            Space::Axes(axes, arrangement) => Ok((axes, arrangement)),
+            Space::Points(_) => Err(DefinitionError::Asked(
+                "the sweep file lists points, which are not combined; give --point \
+                 penalty=1.1,window=20 to try others, or scenarios instead of the file"
+                    .to_owned(),
+            )),
         }
     }
 
@@ -179,9 +224,10 @@ impl Definition {
     /// # Errors
     /// What is missing or out of range.
     pub fn check(&self) -> Result<(), DefinitionError> {
-        if self.axes.is_empty() {
+        if self.space.fields().is_empty() {
             return Err(DefinitionError::Asked(
-                "there is nothing to sweep; give --axis penalty=1.0,1.05,1.1 or a sweep file"
+                "there is nothing to sweep; give --axis penalty=1.0,1.05,1.1, --point \
+                 penalty=1.1,window=20 or a sweep file"
                     .to_owned(),
             ));
         }
@@ -246,10 +292,95 @@ target_rate: 0.1
             (sweep.seeds.as_slice(), sweep.target_rate),
             ([1, 2].as_slice(), 0.1)
         );
-        sweep.set_axis(Axis::parse("window=10,64").expect("an axis"));
-        sweep.set_axis(Axis::parse("temperature=0,0.7").expect("an axis"));
-        let sizes: Vec<usize> = sweep.axes.iter().map(|axis| axis.values.len()).collect();
+        for axis in ["window=10,64", "temperature=0,0.7"] {
+            let axis = Axis::parse(axis).expect("an axis");
+            sweep.set_axis(axis).expect("has axes");
+        }
+        let Space::Axes(axes, Arrangement::Grid) = sweep.space else {
+            panic!("no grid: {:?}", sweep.space);
+        };
+        let sizes: Vec<usize> = axes.iter().map(|axis| axis.values.len()).collect();
         assert_eq!(sizes, [2, 2, 2]);
+    }
+
+    const LISTED: &str = "\
+version: 1
+description: Which of these?
+scenarios: [prompts.yaml]
+points:
+  - {penalty: 1.1, window: 20}
+  - penalty: 1.2
+    window: 64
+";
+
+    #[test]
+    fn a_file_lists_points_or_has_them_drawn() {
+        assert!(Definition::is_sweep(LISTED));
+        let mut sweep = parse(LISTED).expect("a sweep");
+        let Space::Points(points) = &sweep.space else {
+            panic!("no list: {:?}", sweep.space);
+        };
+        let told: Vec<String> = points.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "repetition_penalty 1.1, repetition_context_size 20",
+                "repetition_penalty 1.2, repetition_context_size 64"
+            ]
+        );
+        assert!(sweep.arrange(Arrangement::Zip).is_err());
+        assert!(sweep.set_draw_seed(3).is_err());
+        let drawn = "seeds: [1]\narrangement: random\ndraws: 3\ndraw_seed: 9\n";
+        let range = FILE
+            .replacen("[1.0, 1.1]", "{min: 1, max: 1.2, step: 0.1}", 1)
+            .replacen("seeds: [1, 2]\n", drawn, 1);
+        let sweep = parse(&range).expect("a sweep");
+        let Space::Axes(axes, Arrangement::Random(Draws { points: 3, seed: 9 })) = sweep.space
+        else {
+            panic!("nothing drawn: {:?}", sweep.space);
+        };
+        assert_eq!(axes[0].values, [1.0, 1.1, 1.2]);
+    }
+
+    #[rstest]
+    #[case(
+        "{penalty:",
+        "{penality:",
+        "a.yaml:5:5: there is no field 'penality'; did you mean 'penalty'?"
+    )]
+    #[case(
+        "window: 20}",
+        "window: wide}",
+        "a.yaml:5:5: the point's repetition_context_size: wide is not a value of it"
+    )]
+    #[case(
+        "window: 64",
+        "window: 64\n  - {window: 20, penalty: 1.10}",
+        "a.yaml:8:5: the point repetition_context_size 20, repetition_penalty 1.1 stands there twice"
+    )]
+    #[case(
+        "points:",
+        "axes: {top_k: [1, 2]}\npoints:",
+        "there are axes and points; leave one of them out"
+    )]
+    #[case(
+        "points:",
+        "arrangement: zip\npoints:",
+        "a.yaml:4:14: points are not combined; leave 'arrangement' out"
+    )]
+    #[case(
+        "points:",
+        "draws: 3\npoints:",
+        "a.yaml:4:8: nothing is drawn; say 'arrangement: random' too"
+    )]
+    #[case("points:", "point:", "unknown key 'point'; did you mean 'points'?")]
+    fn mistakes_in_lists_have_a_place_and_a_remedy(
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] message: &str,
+    ) {
+        let error = parse(&LISTED.replacen(from, to, 1)).expect_err("refused");
+        assert!(error.contains(message), "{error}");
     }
 
     #[rstest]
@@ -270,6 +401,32 @@ target_rate: 0.1
         "version: 2",
         "version 2 is not known; this program reads version 1"
     )]
+    #[case(
+        "seeds: [1, 2]",
+        "arrangement: random",
+        "a.yaml:7:14: 'arrangement: random' needs 'draws', the number of points"
+    )]
+    #[case(
+        "seeds: [1, 2]",
+        "arrangement: radnom",
+        "unknown value 'radnom'; did you mean 'random'?"
+    )]
+    #[case(
+        "seeds: [1, 2]",
+        "arrangement: list",
+        "a.yaml:7:14: there are no points to list; write them under 'points'"
+    )]
+    #[case(
+        "seeds: [1, 2]",
+        "arrangement: random\ndraws: 0",
+        "a.yaml:8:8: at least one point has to be drawn"
+    )]
+    #[case(
+        "[1.0, 1.1]",
+        "{min: 1, max: 2}",
+        "missing field `step`; write a range as"
+    )]
+    #[case("[1.0, 1.1]", "1.1", "1.1 is neither a list of values")]
     #[case("seeds:", "sedes:", "unknown key 'sedes'; did you mean 'seeds'?")]
     fn mistakes_have_a_place_and_a_remedy(
         #[case] from: &str,

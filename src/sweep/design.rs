@@ -5,45 +5,13 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::axis::shown;
-use super::definition::{Arrangement, Definition, DefinitionError};
+use super::definition::{Definition, DefinitionError};
+use super::point::{Point, Scale, points};
 use crate::generation::{DEFAULT_CONTEXT_SIZE, SamplingParams, SamplingSettings};
 use crate::plan::Case;
 
-/// Penalties, the value that switches each off, and the windows they look at, in the order in
-/// which one of them becomes the scale of a sweep.
-const PENALTIES: [(&str, f64, &str); 3] = [
-    ("repetition_penalty", 1.0, "repetition_context_size"),
-    ("presence_penalty", 0.0, "presence_context_size"),
-    ("frequency_penalty", 0.0, "frequency_context_size"),
-];
-
 /// More runs than this are a mistake in the axes.
 const MOST_RUNS: usize = 200_000;
-
-/// How strong a penalty is, and how far it looks: what a recommendation is about.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Treatment {
-    /// The value of the penalty.
-    pub level: f64,
-    /// Its window in tokens, 0 for the whole answer; `None` if the penalty is off or no window
-    /// was swept.
-    pub window: Option<usize>,
-}
-
-/// One combination of values.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Point {
-    /// What is compared; `None` if no penalty is swept.
-    pub treatment: Option<Treatment>,
-    /// The values of all other axes, such as `temperature 0.7`; empty if there are none.
-    pub condition: String,
-    settings: SamplingSettings,
-}
 
 /// One answer that a point needs: the run that gives it, and what makes it comparable with the
 /// answers of other points.
@@ -65,8 +33,8 @@ pub struct Design {
     pub scale: Option<(&'static str, Option<&'static str>)>,
     /// The value that switches the penalty off.
     pub off: f64,
-    /// Whether the point without a penalty was added, because nobody asked for it.
-    pub added_off: bool,
+    /// How many points without a penalty were added, because nobody asked for them.
+    pub added_off: usize,
     /// The ids of the tests that are the prompts.
     pub prompts: Vec<String>,
     /// The points, and the trials of each.
@@ -76,20 +44,17 @@ pub struct Design {
 }
 
 impl Design {
-    /// Combines the axes with `prompts`, which are cases without the axes' settings.
+    /// Combines the points with `prompts`, which are cases without the points' settings.
     ///
     /// # Errors
-    /// If axes that are zipped have different lengths, a value is out of its range, or there are
-    /// too many runs.
+    /// If the points cannot be made, a value is out of its range, or there are too many runs.
     pub fn new(definition: &Definition, prompts: &[Case]) -> Result<Self, DefinitionError> {
         definition.check()?;
-        let mut definition = definition.clone();
-        let scale = scale(&definition);
-        let added_off = scale.is_some_and(|(field, off, _)| add_off(&mut definition, field, off));
-        let points = points(&definition, scale)?;
+        let scale = Scale::of(&definition.space.fields());
+        let (points, added_off) = points(&definition.space, scale)?;
         let mut design = Self {
-            scale: scale.map(|(field, _, window)| (field, window)),
-            off: scale.map_or(0.0, |(_, off, _)| off),
+            scale: scale.map(|scale| (scale.field, scale.window)),
+            off: scale.map_or(0.0, |scale| scale.off),
             added_off,
             prompts: prompts.iter().map(|case| case.id.clone()).collect(),
             points: points
@@ -99,7 +64,7 @@ impl Design {
             runs: Vec::new(),
         };
         for (prompt, case) in prompts.iter().enumerate() {
-            design.add(&definition, prompt, case)?;
+            design.add(definition, prompt, case)?;
         }
         // Records name runs by their place.
         for (index, run) in design.runs.iter_mut().enumerate() {
@@ -118,18 +83,19 @@ impl Design {
         let below = case.sampling.as_settings().overlaid(&definition.sampling);
         let mut known: HashMap<String, usize> = HashMap::new();
         for (point, trials) in &mut self.points {
+            let layer = below.overlaid(&point.setting.layer()?);
             for seed in &definition.seeds {
                 let seeded = SamplingSettings {
                     seed: Some(*seed),
                     ..SamplingSettings::default()
                 };
-                let settings = below.overlaid(&point.settings).overlaid(&seeded);
-                let params = settings.resolve().map_err(|error| {
+                let params = layer.overlaid(&seeded).resolve().map_err(|error| {
                     let of = match point.condition.is_empty() {
                         true => String::new(),
                         false => format!(" with {}", point.condition),
                     };
-                    DefinitionError::Asked(format!("the axis {error}{of}"))
+                    let origin = definition.space.origin(&point.setting, error.field);
+                    DefinitionError::Asked(format!("{origin}{error}{of}"))
                 })?;
                 let params = meant(params, definition.seeds[0]);
                 let seed = params.seed.filter(|_| params.temperature > 0.0);
@@ -154,7 +120,7 @@ impl Design {
         }
         if self.runs.len() > MOST_RUNS {
             let problem =
-                format!("the sweep has more than {MOST_RUNS} runs; leave some values out");
+                format!("the sweep has more than {MOST_RUNS} runs; leave some points out");
             return Err(DefinitionError::Asked(problem));
         }
         Ok(())
@@ -169,107 +135,6 @@ fn run(case: &Case, sampling: SamplingParams, number: usize) -> Case {
         // A sweep has seeds of its own.
         repeat: None,
         ..case.clone()
-    }
-}
-
-/// The penalty that is swept, its off value, and its window if that is swept too.
-fn scale(definition: &Definition) -> Option<(&'static str, f64, Option<&'static str>)> {
-    let swept = |field: &str| definition.axes.iter().find(|axis| axis.field == field);
-    PENALTIES.iter().find_map(|(field, off, window)| {
-        let axis = swept(field)?;
-        Some((axis.field, *off, swept(window).map(|window| window.field)))
-    })
-}
-
-/// Nothing can be compared with "no penalty" if that is not tried.
-fn add_off(definition: &mut Definition, field: &str, off: f64) -> bool {
-    let axis = definition.axes.iter_mut().find(|axis| axis.field == field);
-    match axis {
-        Some(axis) if definition.arrangement == Arrangement::Grid => {
-            let known = axis.values.iter().any(|value| value.as_f64() == Some(off));
-            if !known {
-                axis.values.insert(0, Value::from(off));
-            }
-            !known
-        }
-        _ => false,
-    }
-}
-
-fn points(
-    definition: &Definition,
-    scale: Option<(&'static str, f64, Option<&'static str>)>,
-) -> Result<Vec<Point>, DefinitionError> {
-    let mut points = Vec::new();
-    for choice in choices(definition)? {
-        let mut settings = SamplingSettings::default();
-        let (mut level, mut window, mut condition) = (None, None, Vec::new());
-        for (axis, at) in definition.axes.iter().zip(choice) {
-            settings = settings.overlaid(&axis.layers()?[at]);
-            let value = &axis.values[at];
-            match scale {
-                Some((field, ..)) if field == axis.field => level = value.as_f64(),
-                Some((.., Some(field))) if field == axis.field => {
-                    window = value
-                        .as_u64()
-                        .and_then(|tokens| usize::try_from(tokens).ok());
-                }
-                _ => condition.push(format!("{} {}", axis.field, shown(value))),
-            }
-        }
-        let off = scale.map_or(0.0, |(_, off, _)| off);
-        points.push(Point {
-            treatment: level.map(|level| Treatment {
-                level,
-                window: window.filter(|_| level != off),
-            }),
-            condition: condition.join(", "),
-            settings,
-        });
-    }
-    // Without a penalty, all windows are one point.
-    let mut distinct: Vec<Point> = Vec::new();
-    for point in points {
-        let same = |other: &Point| {
-            other.treatment == point.treatment && other.condition == point.condition
-        };
-        if !distinct.iter().any(same) {
-            distinct.push(point);
-        }
-    }
-    Ok(distinct)
-}
-
-/// For each point the index of its value on each axis.
-fn choices(definition: &Definition) -> Result<Vec<Vec<usize>>, DefinitionError> {
-    let lengths: Vec<usize> = definition
-        .axes
-        .iter()
-        .map(|axis| axis.values.len())
-        .collect();
-    match definition.arrangement {
-        Arrangement::Grid => {
-            let start = vec![Vec::new()];
-            Ok(lengths.iter().fold(start, |choices, length| {
-                let longer = choices.into_iter().flat_map(|choice: Vec<usize>| {
-                    (0..*length).map(move |at| [choice.as_slice(), &[at]].concat())
-                });
-                longer.collect()
-            }))
-        }
-        Arrangement::Zip if lengths.windows(2).all(|pair| pair[0] == pair[1]) => {
-            let points = 0..lengths.first().copied().unwrap_or(0);
-            Ok(points.map(|at| vec![at; lengths.len()]).collect())
-        }
-        Arrangement::Zip => {
-            let told: Vec<String> = (definition.axes.iter())
-                .map(|axis| format!("{} has {}", axis.field, axis.values.len()))
-                .collect();
-            Err(DefinitionError::Asked(format!(
-                "axes that are zipped need equally many values, but {}",
-                told.join(", ")
-            )))
-        }
     }
 }
 
@@ -301,7 +166,7 @@ mod tests {
     use super::*;
     use crate::plan::{self, Overrides};
     use crate::scenario::Scenario;
-    use crate::sweep::Axis;
+    use crate::sweep::{Arrangement, Axis, Draws, Setting, Space, Treatment};
 
     const SCENARIO: &str = "\
 version: 1
@@ -323,14 +188,34 @@ tests:
         .expect("cases")
     }
 
-    fn design(axes: &[&str], seeds: &[u64], arrangement: Arrangement) -> Result<Design, String> {
-        let mut definition = Definition::over(Vec::new());
-        for axis in axes {
-            definition.set_axis(Axis::parse(axis).expect("an axis"));
-        }
-        definition.seeds = seeds.to_vec();
-        definition.arrangement = arrangement;
+    fn over(space: Space, seeds: &[u64]) -> Result<Design, String> {
+        let definition = Definition {
+            space,
+            seeds: seeds.to_vec(),
+            ..Definition::over(Vec::new())
+        };
         Design::new(&definition, &prompts()).map_err(|error| error.to_string())
+    }
+
+    fn design(axes: &[&str], seeds: &[u64], arrangement: Arrangement) -> Result<Design, String> {
+        let axes = axes.iter().map(|axis| Axis::parse(axis).expect("an axis"));
+        over(Space::Axes(axes.collect(), arrangement), seeds)
+    }
+
+    fn listed(points: &[&str]) -> Result<Design, String> {
+        let points = points
+            .iter()
+            .map(|point| Setting::parse(point).expect("a point"));
+        over(Space::listed(points.collect()).expect("differ"), &[1])
+    }
+
+    fn treatments(design: &Design) -> Vec<Option<Treatment>> {
+        let points = design.points.iter();
+        points.map(|(point, _)| point.treatment).collect()
+    }
+
+    fn at(level: f64, window: Option<usize>) -> Option<Treatment> {
+        Some(Treatment { level, window })
     }
 
     #[test]
@@ -367,8 +252,8 @@ tests:
     fn no_penalty_is_always_among_the_points() {
         let design = design(&["presence=0.5,1"], &[1], Arrangement::Grid).expect("a design");
         assert_eq!(design.scale, Some(("presence_penalty", None)));
-        assert!(design.added_off);
-        assert_eq!(design.points[0].0.treatment.map(|t| t.level), Some(0.0));
+        assert_eq!(design.added_off, 1);
+        assert_eq!(treatments(&design)[0], at(0.0, None));
         // The window stays that of the scenario where it was not swept.
         assert_eq!(design.runs[0].sampling.repetition_context_size, 30);
     }
@@ -377,14 +262,8 @@ tests:
     fn zipped_axes_walk_together() {
         let axes = ["penalty=1.0,1.1,1.2", "window=10,20,30"];
         let zipped = design(&axes, &[1], Arrangement::Zip).expect("a design");
-        let treatments: Vec<_> = zipped
-            .points
-            .iter()
-            .map(|(point, _)| point.treatment)
-            .collect();
-        let at = |level, window| Some(Treatment { level, window });
         assert_eq!(
-            treatments,
+            treatments(&zipped),
             [at(1.0, None), at(1.1, Some(20)), at(1.2, Some(30))]
         );
         let uneven = design(&["penalty=1.0,1.1", "window=10"], &[1], Arrangement::Zip);
@@ -393,6 +272,66 @@ tests:
             error.contains("repetition_penalty has 2, repetition_context_size has 1"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn listed_points_are_tried_each_with_no_penalty_beside_it() {
+        let points = [
+            "penalty=1.1,window=20",
+            "penalty=1.2,window=64,temperature=0.7",
+        ];
+        let design = listed(&points).expect("a design");
+        let off = at(1.0, None);
+        assert_eq!(
+            treatments(&design),
+            [off, off, at(1.1, Some(20)), at(1.2, Some(64))]
+        );
+        let conditions = ["temperature as in the scenario", "temperature 0.7"];
+        let named = design.points.iter().map(|(point, _)| &point.condition);
+        assert!(named.eq(conditions.iter().chain(&conditions)));
+        assert_eq!(design.added_off, 2);
+        // Four points with two prompts each.
+        assert_eq!(design.runs.len(), 8);
+        let last = &design.runs[3].sampling;
+        assert_eq!((last.repetition_penalty, last.temperature), (1.2, 0.7));
+    }
+
+    #[test]
+    fn a_point_says_what_others_say_of_the_penalty() {
+        let error = listed(&["penalty=1.1,window=20", "temperature=0.7"]).expect_err("refused");
+        assert!(
+            error.contains("temperature 0.7 does not say repetition_penalty"),
+            "{error}"
+        );
+        let error = listed(&["penalty=1.1,window=20", "penalty=1.2"]).expect_err("refused");
+        assert!(
+            error.contains("does not say repetition_context_size"),
+            "{error}"
+        );
+        // Without a penalty there is no window to name.
+        let off = listed(&["penalty=1.1,window=20", "penalty=1"]).expect("a design");
+        assert_eq!((off.points.len(), off.added_off), (2, 0));
+    }
+
+    #[test]
+    fn points_are_drawn_once_each_and_the_seed_says_which() {
+        let axes = ["penalty=1.0,1.1,1.2,1.3", "window=10,20,40,80"];
+        let drawn = |points, seed| {
+            let draws = Draws { points, seed };
+            design(&axes, &[1], Arrangement::Random(draws))
+        };
+        let some = drawn(6, 1).expect("a design");
+        assert_eq!(some.points.len(), 6 + some.added_off);
+        assert_eq!(treatments(&some), treatments(&drawn(6, 1).expect("again")));
+        assert_ne!(treatments(&some), treatments(&drawn(6, 2).expect("others")));
+        // The penalty that is off is one point, the other three have four windows each.
+        let all = drawn(13, 5).expect("all there are");
+        assert_eq!((all.points.len(), all.added_off), (13, 0));
+        let mut distinct = treatments(&all);
+        distinct.dedup();
+        assert_eq!(distinct.len(), 13);
+        let error = drawn(14, 5).expect_err("refused");
+        assert!(error.contains("only 13 that differ"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which penalty? A grid of sampling settings, tried on the same prompts, and what it showed.
+//! Which penalty? Sampling settings, tried on the same prompts, and what they showed.
 //!
 //! [`Definition`] is what a person asks for, in a file or on the command line; [`Design`] expands
 //! it into cases that a runner can run, no point twice. [`Outcome`] is what became of one run, and
@@ -14,8 +14,12 @@ mod comparison;
 mod definition;
 mod design;
 mod distortion;
+mod lower;
 mod outcome;
+mod point;
+mod range;
 mod recommendation;
+mod space;
 mod treatment;
 mod wire;
 
@@ -26,9 +30,11 @@ pub use advice::{Advice, AdviceFound};
 pub use analysis::{Analysis, Asked, analyse};
 pub use axis::{Axis, AxisError};
 pub use comparison::{Comparison, QualityChange, TrendFound};
-pub use definition::{Arrangement, Definition, DefinitionError, MARGIN, TARGET_RATE};
-pub use design::{Design, Point, Treatment, Trial};
+pub use definition::{Definition, DefinitionError, MARGIN, TARGET_RATE};
+pub use design::{Design, Trial};
 pub use distortion::{DistortionSummary, Distortions};
 pub use outcome::{Looped, Outcome};
+pub use point::{Point, Treatment};
 pub use recommendation::{Recommendation, Verdict};
+pub use space::{Arrangement, Draws, Setting, Space};
 pub use treatment::{Rate, RunMark, TreatmentOutcome};

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::design::Treatment;
+use super::point::Treatment;
 use super::treatment::TreatmentOutcome;
 use crate::statistics::{CONFIDENCE, planning};
 
@@ -159,6 +159,7 @@ mod tests {
                 effective_runs: of as f64,
             },
             by_condition: Vec::new(),
+            only_under: Vec::new(),
             kinds: BTreeMap::new(),
             survival: Vec::new(),
             tokens: 0,

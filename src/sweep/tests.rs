@@ -23,10 +23,18 @@ fn prompts(many: usize) -> Vec<Case> {
 
 /// Sweeps over axes, where `loops` says what becomes of a prompt with some parameters.
 fn sweep(axes: &[&str], many: usize, loops: impl Fn(usize, &SamplingParams) -> bool) -> Analysis {
+    let axes = axes.iter().map(|axis| Axis::parse(axis).expect("an axis"));
+    let space = Space::Axes(axes.collect(), Arrangement::Grid);
+    sweep_over(space, many, loops)
+}
+
+fn sweep_over(
+    space: Space,
+    many: usize,
+    loops: impl Fn(usize, &SamplingParams) -> bool,
+) -> Analysis {
     let mut definition = Definition::over(Vec::new());
-    for axis in axes {
-        definition.set_axis(Axis::parse(axis).expect("an axis"));
-    }
+    definition.space = space;
     definition.target_rate = 0.1;
     let design = Design::new(&definition, &prompts(many)).expect("a design");
     let of_prompt = |case: &Case| {
@@ -53,6 +61,7 @@ fn sweep(axes: &[&str], many: usize, loops: impl Fn(usize, &SamplingParams) -> b
         description: "Which?".to_owned(),
         target_rate: definition.target_rate,
         margin: definition.margin,
+        drawn: definition.space.drawn(),
     };
     analyse(&design, &outcomes, &[], &asked)
 }
@@ -115,6 +124,41 @@ fn a_setting_has_to_hold_under_every_condition() {
         .map(|(_, rate)| rate.share.hits)
         .collect();
     assert_eq!(rates, [0, 15]);
+}
+
+#[test]
+fn a_listed_setting_is_judged_under_the_conditions_that_it_was_listed_with() {
+    let points = [
+        "penalty=1.1,window=20,temperature=0",
+        "penalty=1.2,window=64,temperature=0.7",
+    ];
+    let points = points.map(|point| Setting::parse(point).expect("a point"));
+    let space = Space::listed(points.to_vec()).expect("differ");
+    // Greedy answers loop whatever the penalty, sampled ones without one.
+    let found = sweep_over(space, 60, |prompt, params| {
+        let greedy = params.temperature == 0.0;
+        prompt.is_multiple_of(4) && (greedy || params.repetition_penalty == 1.0)
+    });
+    let rows: Vec<(&str, usize, usize)> = found
+        .settings
+        .iter()
+        .map(|s| (s.label.as_str(), s.loops.share.hits, s.loops.share.of))
+        .collect();
+    let expected = [
+        ("1 (off)", 15, 60),
+        ("1.1; 20 (temperature 0)", 15, 60),
+        ("1.2; 64 (temperature 0.7)", 0, 60),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(found.settings[2].only_under, ["temperature 0.7"]);
+    // Compared with the answers without a penalty under the same condition.
+    let comparison = found.settings[2].comparison.expect("compared");
+    assert_eq!((comparison.pairs, comparison.cured), (60, 15));
+    let setting = Treatment {
+        level: 1.2,
+        window: Some(64),
+    };
+    assert_eq!(found.recommendation.verdict, Verdict::Take { setting });
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //!
 //! It describes one setting. Comparing it with another is the neighbour `comparison`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::comparison::{Comparison, QualityChange};
-use super::design::Treatment;
 use super::distortion::DistortionSummary;
 use super::outcome::Outcome;
+use super::point::Treatment;
 use crate::statistics::{
     CONFIDENCE, Clusters, Interval, Observation, Share, Survival, kaplan_meier,
 };
@@ -25,6 +25,15 @@ pub(super) struct Block {
 
 /// The runs of one setting.
 pub(super) type Runs<'a> = BTreeMap<Block, &'a Outcome>;
+
+/// One setting and its runs.
+pub(super) struct Group<'a> {
+    pub(super) treatment: Option<Treatment>,
+    pub(super) label: String,
+    pub(super) runs: Runs<'a>,
+    /// The numbers of the conditions under which it was to be tried.
+    pub(super) conditions: BTreeSet<usize>,
+}
 
 /// A rate over runs of several prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -94,8 +103,12 @@ pub struct TreatmentOutcome {
     /// Confirmed loops, as all that follows up to `good` under the condition that loops most
     /// without a penalty.
     pub loops: Rate,
-    /// Confirmed loops under each condition, if there are several.
+    /// Confirmed loops under each condition that it was tried under, if there are several.
     pub by_condition: Vec<(String, Rate)>,
+    /// The conditions that it was tried under, if these are not all. If that which loops most is not
+    /// among them, what is said of that one is said of the one of these that loops most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_under: Vec<String>,
     /// Loops and what nearly was one, by kind.
     pub kinds: BTreeMap<String, usize>,
     /// Shares of answers without a loop, by token.
@@ -135,36 +148,49 @@ impl TreatmentOutcome {
             })
     }
 
+    /// `conditions` are named if there are several, and `focus` is the one that loops most.
     pub(super) fn of(
-        treatment: Option<Treatment>,
-        label: String,
-        all: &Runs<'_>,
+        group: &Group<'_>,
         conditions: &[String],
         focus: usize,
         correlation: f64,
     ) -> Self {
+        let (all, tried) = (&group.runs, &group.conditions);
         let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
         let of = |condition: usize| {
             all.iter()
                 .filter(move |(block, _)| block.condition == condition)
+        };
+        let rate = |condition: usize| by_prompt(of(condition), looped).total().value();
+        let focus = match tried.contains(&focus) {
+            true => focus,
+            false => most(tried.iter().copied(), rate),
         };
         let runs: &Runs<'_> = &of(focus)
             .map(|(block, outcome)| (*block, *outcome))
             .collect();
         let observations: Vec<Observation> =
             runs.values().map(|outcome| outcome.observation()).collect();
-        let condition = |(index, name): (usize, &String)| {
-            (name.clone(), Rate::of(of(index), correlation, looped))
+        let named = || {
+            let conditions = conditions.iter().enumerate();
+            conditions.filter(|(index, _)| tried.contains(index))
         };
+        let partly = tried.len() < conditions.len();
         let judged = runs.values().any(|outcome| outcome.good.is_some());
         let mut ended = Share::default();
         runs.values().for_each(|outcome| ended.count(outcome.ended));
         let wasted = |outcome: &&Outcome| outcome.looped.map_or(0, |looped| looped.wasted);
         Self {
-            treatment,
-            label,
+            treatment: group.treatment,
+            label: group.label.clone(),
             loops: Rate::of(runs.iter(), correlation, looped),
-            by_condition: conditions.iter().enumerate().map(condition).collect(),
+            by_condition: named()
+                .map(|(index, name)| (name.clone(), Rate::of(of(index), correlation, looped)))
+                .collect(),
+            only_under: named()
+                .filter(|_| partly)
+                .map(|(_, name)| name.clone())
+                .collect(),
             kinds: kinds(runs),
             survival: kaplan_meier(&observations, CONFIDENCE),
             tokens: runs.values().map(|outcome| outcome.tokens).sum(),
@@ -180,6 +206,17 @@ impl TreatmentOutcome {
                 .collect(),
         }
     }
+}
+
+/// The condition with the highest rate; of equal ones the first.
+pub(super) fn most(
+    conditions: impl DoubleEndedIterator<Item = usize>,
+    rate: impl Fn(usize) -> f64,
+) -> usize {
+    let worst = conditions
+        .rev()
+        .max_by(|a, b| rate(*a).total_cmp(&rate(*b)));
+    worst.unwrap_or(0)
 }
 
 fn mark(block: Block, outcome: &Outcome) -> RunMark {

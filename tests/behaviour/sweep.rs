@@ -145,6 +145,14 @@ fn greedy_answers_run_once_for_all_seeds_and_everything_is_written() {
 #[case(&["--axis", "penalty=1.0,1.1", "--axis", "window=20", "--zip"], "repetition_penalty has 2, repetition_context_size has 1")]
 #[case(&["--axis", "penalty=1.1", "--target-rate", "5"], "target_rate is 5, but must be above 0 and below 1")]
 #[case(&["--axis", "penalty=1.1", "--seeds", "4,4"], "the seed 4 stands there twice")]
+#[case(&["--point", "penality=1.1"], "--point: there is no field 'penality'; did you mean 'penalty'?")]
+#[case(&["--point", "penalty=1.1", "--point", "penalty=1.10"], "the point repetition_penalty 1.1 stands there twice")]
+#[case(&["--point", "penalty=1.1", "--point", "top_k=3"], "the point top_k 3 does not say repetition_penalty")]
+#[case(&["--point", "penalty=11"], "the point's repetition_penalty is 11, but must be above 0 and at most 10")]
+#[case(&["--point", "penalty=1.1", "--axis", "window=20"], "cannot be used with")]
+#[case(&["--axis", "penalty=1.1,1.2", "--random", "3"], "3 points are to be drawn, but the axes have only 2 that differ")]
+#[case(&["--axis", "penalty=1.1,1.2", "--draw-seed", "3"], "give --random N too")]
+#[case(&["--axis", "penalty=1..2"], "'1..2' is no range; write it as least..greatest:step")]
 fn mistakes_are_explained(#[case] flags: &[&str], #[case] message: &str) {
     let sandbox = Sandbox::new();
     sandbox.write("prompts.yaml", SCENARIO);
@@ -165,6 +173,71 @@ fn a_broken_sweep_file_is_shown_at_its_line() {
     let ran = sandbox.run(&["sweep", "sweep.yaml"]).expect_code(2);
     ran.expect_stderr("sweep.yaml:5:13")
         .expect_stderr("did you mean 'penalty'?");
+}
+
+#[test]
+fn a_value_of_a_file_that_is_out_of_range_is_shown_at_its_place() {
+    let sandbox = Sandbox::new();
+    sandbox.write("prompts.yaml", SCENARIO);
+    let head = "version: 1\ndescription: x\nscenarios: [prompts.yaml]\n";
+    for (settings, message) in [
+        (
+            "points:\n  - {penalty: 1.1}\n  - {penalty: 11}\n",
+            "sweep.yaml:6:5: the point's repetition_penalty is 11",
+        ),
+        (
+            "axes:\n  window: [20]\n  penalty: [1.1, 11]\n",
+            "sweep.yaml:6:12: the axis repetition_penalty is 11",
+        ),
+    ] {
+        sandbox.write("sweep.yaml", &format!("{head}{settings}"));
+        let ran = sandbox.run(&["sweep", "sweep.yaml"]).expect_code(2);
+        ran.expect_stderr(message);
+    }
+}
+
+#[test]
+fn listed_points_are_tried_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    let listed = repository("scenarios/sweeps/window-prompts.yaml");
+    let points = ["--point", "penalty=1.2,window=20", "--point"];
+    let ran = sandbox
+        .run(&[&["sweep", &listed][..], &points, &["penalty=1.2,window=64"]].concat())
+        .expect_code(0)
+        .expect_stdout("point repetition_penalty 1.2, repetition_context_size 64")
+        .expect_stdout("repetition_penalty 1 is tried too");
+    let (found, _) = analysis(&sandbox, &ran);
+    let expected = [
+        (1.0, None, 3, 3),
+        (1.2, Some(20), 3, 3),
+        (1.2, Some(64), 0, 3),
+    ];
+    assert_eq!(loops(&found), expected);
+}
+
+#[test]
+fn drawn_points_are_the_same_for_one_seed_and_the_seed_is_recorded() {
+    let sandbox = Sandbox::new();
+    let prompts = repository("scenarios/sweeps/window-prompts.yaml");
+    let drawn = |seed: &str| {
+        let axes = ["--axis", "penalty=1.1..3.0:0.1", "--axis", "window=20,64"];
+        let draws = ["--random", "4", "--draw-seed", seed];
+        let ran = sandbox.run(&[&["sweep", &prompts][..], &axes, &draws].concat());
+        let ran = ran
+            .expect_code(0)
+            .expect_stdout(&format!("4 points drawn at random, with the seed {seed}"));
+        let (found, folder) = analysis(&sandbox, &ran);
+        assert_eq!(found["drawn"]["seed"].to_string(), seed);
+        assert_eq!(found["drawn"]["points"], 4);
+        let page = sandbox.read(&format!("{folder}/sweep.html"));
+        assert!(page.contains(&format!("drawn at random, with the seed {seed}")));
+        loops(&found)
+    };
+    let first = drawn("7");
+    // The point without a penalty is not among those drawn.
+    assert_eq!(first.len(), 4 + 1);
+    assert_eq!(drawn("7"), first);
+    assert_ne!(drawn("8"), first);
 }
 
 /// No wrong line or remedy is told of a file that is not there.

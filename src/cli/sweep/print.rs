@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::record::{ModelProvenance, Record};
 use crate::report::sweep::{HEAD, rows, words};
-use crate::sweep::{Analysis, Definition, Design};
+use crate::sweep::{Analysis, Arrangement, Definition, Design, Draws, Space};
 
 /// What will run.
 pub(super) fn design(
@@ -26,11 +26,23 @@ pub(super) fn design(
     for model in models {
         writeln!(out, "model {} ({})", model.name, model.description)?;
     }
-    for axis in &definition.axes {
-        let values: Vec<String> = axis.values.iter().map(ToString::to_string).collect();
-        writeln!(out, "{DIM}{}{RESET} {}", axis.field, values.join(", "))?;
+    match &definition.space {
+        Space::Axes(axes, arrangement) => {
+            for axis in axes {
+                let values: Vec<String> = axis.values.iter().map(ToString::to_string).collect();
+                writeln!(out, "{DIM}{}{RESET} {}", axis.field, values.join(", "))?;
+            }
+            if let Arrangement::Random(Draws { points, seed }) = arrangement {
+                writeln!(out, "{points} points drawn at random, with the seed {seed}")?;
+            }
+        }
+        Space::Points(points) => {
+            for point in points {
+                writeln!(out, "{DIM}point{RESET} {point}")?;
+            }
+        }
     }
-    if let (true, Some((field, _))) = (design.added_off, design.scale) {
+    if let (1.., Some((field, _))) = (design.added_off, design.scale) {
         writeln!(
             out,
             "{field} {} is tried too, because the others are compared with it",

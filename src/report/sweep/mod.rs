@@ -28,6 +28,13 @@ use crate::sweep::Analysis;
 /// Every drawing that the sweep has figures for.
 #[must_use]
 pub fn drawings(analysis: &Analysis) -> Vec<Drawing> {
+    // One drawing shows one condition.
+    let mut shown = analysis.clone();
+    shown.settings.retain(|outcome| {
+        let tried = &outcome.only_under;
+        tried.is_empty() || analysis.focus.iter().all(|focus| tried.contains(focus))
+    });
+    let analysis = &shown;
     let all = [
         loop_rate::draw(analysis),
         heat_map::draw(analysis),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use std::collections::BTreeSet;
 
-use crate::sweep::{AdviceFound, Analysis, Rate, Treatment, TreatmentOutcome, Verdict};
+use crate::sweep::{AdviceFound, Analysis, Draws, Rate, Treatment, TreatmentOutcome, Verdict};
 
 /// The sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,9 +87,13 @@ fn named(analysis: &Analysis, setting: Treatment) -> String {
         Some((field, window)) => (field.as_str(), window.as_deref()),
         None => ("setting", None),
     };
-    match (window, setting.window) {
+    let name = match (window, setting.window) {
         (Some(name), Some(tokens)) => format!("{field} {} with {name} {tokens}", setting.level),
         _ => format!("{field} {}", setting.level),
+    };
+    match find(analysis, setting).map_or(&[][..], |outcome| &outcome.only_under) {
+        [] => name,
+        conditions => format!("{name} at {}", conditions.join(" and ")),
     }
 }
 
@@ -304,6 +308,19 @@ fn limits(analysis: &Analysis) -> Vec<String> {
             "Rates and curves are those at {focus}, which loops most; tests, quality and the \
              recommendation are over all of: {}.",
             analysis.conditions.join("; ")
+        ));
+    }
+    if analysis.settings.iter().any(|s| !s.only_under.is_empty()) {
+        said.push(
+            "Settings with a condition in brackets were tried under no other: they are judged by it \
+             alone, and drawings leave out those that were not tried where it loops most."
+                .to_owned(),
+        );
+    }
+    if let Some(Draws { points, seed }) = analysis.drawn {
+        said.push(format!(
+            "Of all points of the axes {points} were drawn at random, with the seed {seed}: another \
+             one may be better."
         ));
     }
     if let Verdict::Take { .. } = analysis.recommendation.verdict {
