@@ -92,12 +92,14 @@ pub struct AdviceFound {
 }
 
 impl AdviceFound {
-    /// Every claim, if it is about the repetition penalty that was swept.
-    pub(super) fn all(settings: &[TreatmentOutcome], off: f64) -> Vec<Self> {
+    /// Every claim, if it is about the repetition penalty that was swept. Only settings that were
+    /// tried under `focus`, the condition that loops most, say how it fares there.
+    pub(super) fn all(settings: &[TreatmentOutcome], off: f64, focus: Option<&str>) -> Vec<Self> {
         let found = USUAL.iter().map(|advice| {
             let covered: Vec<&TreatmentOutcome> = settings
                 .iter()
                 .filter(|outcome| outcome.treatment.is_some_and(|t| advice.covers(t, off)))
+                .filter(|outcome| focus.is_none_or(|focus| outcome.was_tried_under(focus)))
                 .collect();
             let loops = covered.iter().map(|outcome| outcome.loops.share.value());
             let flips = covered.iter().filter_map(|outcome| outcome.distortion);

@@ -111,24 +111,25 @@ pub fn analyse(
     let prompts = design.prompts.len();
     let rates = (asked.target_rate, asked.margin);
     let repetition = matches!(design.scale, Some(("repetition_penalty", _)));
+    let focus = conditions
+        .get(focus)
+        .filter(|_| conditions.len() > 1)
+        .cloned();
     Analysis {
         format: FORMAT,
         description: asked.description.clone(),
         scale: (design.scale).map(|(field, window)| (field.to_owned(), window.map(str::to_owned))),
         drawn: asked.drawn,
         prompts: design.prompts.clone(),
-        focus: conditions
-            .get(focus)
-            .filter(|_| conditions.len() > 1)
-            .cloned(),
         conditions,
         runs: outcomes.iter().flatten().count(),
         missing: outcomes.iter().filter(|outcome| outcome.is_none()).count(),
         recommendation: Recommendation::of(&settings, prompts, rates.0, rates.1, design.off),
         advice: match repetition {
-            true => AdviceFound::all(&settings, design.off),
+            true => AdviceFound::all(&settings, design.off, focus.as_deref()),
             false => Vec::new(),
         },
+        focus,
         settings,
         correlation,
         trends,

@@ -107,20 +107,32 @@ fn verdict(settings: &[TreatmentOutcome], prompts: usize, target: f64, off: f64)
             .filter(|(other, _)| other.window == setting.window && other.level >= setting.level)
             .all(|(_, outcome)| below(outcome))
     };
-    let cured: Vec<_> = candidates
+    // Where there is nothing to cure, a setting shows no cure.
+    let ill = |condition: &str| {
+        let rates = &baseline.by_condition;
+        first.level != off
+            || rates
+                .iter()
+                .any(|(name, rate)| name == condition && rate.interval.high >= target)
+    };
+    let could_cure = |outcome: &TreatmentOutcome| {
+        outcome.only_under.is_empty() || outcome.only_under.iter().any(|name| ill(name))
+    };
+    let cures: Vec<_> = candidates
         .iter()
-        .filter(|(setting, _)| setting.level != off && holds(*setting))
+        .filter(|(setting, outcome)| setting.level != off && could_cure(outcome))
         .collect();
+    let cured = || cures.iter().filter(|(setting, _)| holds(*setting));
     let keeps = |outcome: &TreatmentOutcome| outcome.quality.is_none_or(|q| q.non_inferior);
-    if let Some((setting, _)) = cured.iter().find(|(_, outcome)| keeps(outcome)) {
+    if let Some((setting, _)) = cured().find(|(_, outcome)| keeps(outcome)) {
         return Verdict::Take { setting: *setting };
     }
-    if let Some((setting, _)) = cured.first() {
+    if let Some((setting, _)) = cured().next() {
         return Verdict::CostsQuality { setting: *setting };
     }
-    let promising = candidates.iter().find(|(setting, outcome)| {
-        setting.level != off && outcome.worst().share.value() < target && keeps(outcome)
-    });
+    let promising = cures
+        .iter()
+        .find(|(_, outcome)| outcome.worst().share.value() < target && keeps(outcome));
     match promising {
         Some((candidate, outcome)) => Verdict::Inconclusive {
             candidate: *candidate,
@@ -226,6 +238,32 @@ mod tests {
         ];
         assert_eq!(
             of(&settings),
+            Verdict::Take {
+                setting: at(1.2, 20)
+            }
+        );
+    }
+
+    #[test]
+    fn a_setting_tried_only_where_nothing_loops_is_no_cure() {
+        let under = |condition: &str, outcome: TreatmentOutcome| TreatmentOutcome {
+            only_under: vec![condition.to_owned()],
+            by_condition: vec![(condition.to_owned(), outcome.loops)],
+            ..outcome
+        };
+        let (greedy, sampled) = (setting(1.0, None, 40, 100), setting(1.0, None, 0, 100));
+        let off = TreatmentOutcome {
+            by_condition: vec![
+                ("temperature 0".to_owned(), greedy.loops),
+                ("temperature 1".to_owned(), sampled.loops),
+            ],
+            ..greedy
+        };
+        let idle = under("temperature 1", setting(1.1, Some(20), 0, 100));
+        assert_eq!(of(&[off.clone(), idle.clone()]), Verdict::NotFound);
+        let cure = under("temperature 0", setting(1.2, Some(20), 0, 100));
+        assert_eq!(
+            of(&[off, idle, cure]),
             Verdict::Take {
                 setting: at(1.2, 20)
             }

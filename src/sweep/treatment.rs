@@ -132,6 +132,11 @@ pub struct TreatmentOutcome {
 }
 
 impl TreatmentOutcome {
+    /// Whether it was tried under a condition.
+    pub(super) fn was_tried_under(&self, condition: &str) -> bool {
+        self.only_under.is_empty() || self.only_under.iter().any(|name| name == condition)
+    }
+
     /// The worst of its rates: a person decodes under one condition, and the setting has to hold
     /// there.
     #[must_use]
