@@ -18,10 +18,14 @@ pub enum CheckStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// The assertion as the scenario names it, such as `not-loop` or `contains "tokio"`.
+    /// The assertion as the scenario names it, such as `not-loop`,
+    /// `contains "tokio"` or `turn 2: not-loop`.
     pub label: String,
     /// Its type alone, such as `not-loop`.
     pub kind: String,
+    /// The turn of the user to whose answers it belongs, from 1; the whole conversation without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<usize>,
     /// The file where it stands, if that is not the scenario's: one that the scenario extends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,

@@ -5,11 +5,13 @@
 //! `message`; which assertions there are, and what a failure costs, is decided elsewhere.
 
 mod measured;
+mod part;
 
 use regex::Regex;
 use serde_json::Value;
 
 use self::measured::{likely, tokens_used, within};
+use self::part::Part;
 use super::finding::{Finding, found};
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
@@ -66,21 +68,30 @@ fn find_loops(evidence: &Evidence<'_>) -> Vec<LoopEvidence> {
 }
 
 fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Check {
-    let Finding {
-        holds, fact, diff, ..
-    } = if evidence.conversation.exchanges.is_empty() {
-        found(false, "nothing was generated")
-    } else {
-        apply(&assertion.rule, evidence, loops)
+    let (holds, fact, diff) = match Part::of(assertion.turn, evidence, loops) {
+        None => (
+            false,
+            "the conversation ended before this turn".to_owned(),
+            None,
+        ),
+        Some(part) => {
+            let finding = match part.conversation.exchanges.is_empty() {
+                true => found(false, "nothing was generated"),
+                false => apply(&assertion.rule, &part),
+            };
+            let holds = finding.holds != assertion.negated;
+            (holds, finding.fact, finding.diff)
+        }
     };
-    let status = if holds == assertion.negated {
-        CheckStatus::Failed
-    } else {
+    let status = if holds {
         CheckStatus::Passed
+    } else {
+        CheckStatus::Failed
     };
     Check {
         label: label(assertion),
         kind: assertion.kind.clone(),
+        turn: assertion.turn,
         file: assertion.file.clone(),
         line: assertion.line,
         status,
@@ -89,11 +100,11 @@ fn check(assertion: &Assertion, evidence: &Evidence<'_>, loops: &[LoopEvidence])
     }
 }
 
-fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Finding {
-    let conversation = evidence.conversation;
+fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
+    let conversation = &*part.conversation;
     let answer = conversation.answer();
     match rule {
-        Rule::Loop { weakest } => looped(*weakest, conversation, loops),
+        Rule::Loop { weakest } => looped(*weakest, conversation, part.loops),
         Rule::Contains(text) => occurs(answer, text, answer.find(text.as_str())),
         Rule::ContainsIgnoreCase(text) => contains_ignoring_case(answer, text),
         Rule::Regex(regex) => matched(answer, regex),
@@ -101,32 +112,25 @@ fn apply(rule: &Rule, evidence: &Evidence<'_>, loops: &[LoopEvidence]) -> Findin
         Rule::Text(rule) => rule.judge(answer),
         Rule::Tools(rule) => rule.judge(conversation),
         Rule::Likelihood(bound) => likely(conversation, *bound),
-        Rule::Set { threshold, members } => set(*threshold, members, evidence, loops),
+        Rule::Set { threshold, members } => set(*threshold, members, part),
         Rule::FinishReason(reason) => finished(conversation, *reason),
         Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
         Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
-        Rule::Snapshot(matching) => like_snapshot(evidence.snapshot, *matching),
-        Rule::Ttft(limit) => within(conversation, *limit, "first token", |transcript| {
+        Rule::Snapshot(matching) => like_snapshot(part.snapshot, *matching),
+        Rule::Ttft(limit) => within(part, *limit, "first token", |transcript| {
             Timings::of(transcript).ttft_us
         }),
-        Rule::EndToEnd(limit) => within(conversation, *limit, "end", |transcript| {
-            Some(transcript.e2e_us)
-        }),
+        Rule::EndToEnd(limit) => within(part, *limit, "end", |transcript| Some(transcript.e2e_us)),
     }
 }
 
 /// The weighted mean of the scores against the threshold, or every one of them without a threshold:
 /// promptfoo's rule.
-fn set(
-    threshold: Option<f64>,
-    members: &[(f64, Assertion)],
-    evidence: &Evidence<'_>,
-    loops: &[LoopEvidence],
-) -> Finding {
+fn set(threshold: Option<f64>, members: &[(f64, Assertion)], part: &Part<'_>) -> Finding {
     let (mut sum, mut weights, mut all) = (0.0, 0.0, true);
     let mut lines = Vec::new();
     for (weight, member) in members {
-        let one = apply(&member.rule, evidence, loops);
+        let one = apply(&member.rule, part);
         let holds = one.holds != member.negated;
         let score = if member.negated {
             1.0 - one.score

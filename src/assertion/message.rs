@@ -19,7 +19,16 @@ const LABEL_CHARS: usize = 60;
 const SHOWN_IDS: usize = 16;
 
 /// The assertion with its parameters, such as `contains "tokio"`.
+///
+/// One that belongs to a turn says so first.
 pub(super) fn label(assertion: &Assertion) -> String {
+    match assertion.turn {
+        Some(turn) => format!("turn {turn}: {}", asked(assertion)),
+        None => asked(assertion),
+    }
+}
+
+fn asked(assertion: &Assertion) -> String {
     let kind = &assertion.kind;
     match &assertion.rule {
         Rule::Loop { weakest } if !weakest.is_confirmed() => format!("{kind} (suspected)"),
@@ -165,11 +174,15 @@ pub(super) fn divergence_fact(divergence: &Divergence) -> String {
     parts.join("; ")
 }
 
-fn change_fact(change: &ChangedInput) -> String {
+/// What was asked differently.
+#[must_use]
+pub fn change_fact(change: &ChangedInput) -> String {
     format!("{}: {} -> {}", change.name, change.expected, change.actual)
 }
 
-fn token_fact(divergence: &TokenDivergence) -> String {
+/// Where the tokens of an output depart from those of its snapshot.
+#[must_use]
+pub fn token_fact(divergence: &TokenDivergence) -> String {
     let id = |id: Option<u32>| id.map_or_else(|| "the end".to_owned(), |id| id.to_string());
     let margin = match divergence.margin {
         Some(margin) if margin < NEAR_TIE => {

@@ -19,6 +19,7 @@ mod watched;
 
 pub use check::{Check, CheckStatus, Judgement, LoopEvidence, TextDifference};
 pub use judge::{Evidence, judge};
+pub use message::{change_fact, token_fact};
 pub use repeat::{Reduce, Repeat};
 pub use rule::{Assertion, Likelihood, Rule, SnapshotMatch};
 pub use spec::{AssertionSpec, SpecError};

@@ -88,6 +88,8 @@ pub struct Assertion {
     pub rule: Rule,
     /// Whether the rule must *not* hold.
     pub negated: bool,
+    /// The turn of the user to whose answers it belongs, from 1; the whole conversation without.
+    pub turn: Option<usize>,
     /// The file where it stands, if that is not the scenario's.
     pub file: Option<String>,
     /// The line of the file, counted from 1.
@@ -151,6 +153,12 @@ impl AssertionSpec {
         if self.weight.is_some() {
             return Err(self.problem("takes no 'weight'; only those of an assert-set do"));
         }
+        if self.turn.is_some() && self.kind == "snapshot" {
+            return Err(self.problem(
+                "holds a whole conversation, and this is one turn of it; write it under the test's \
+                 'assert'",
+            ));
+        }
         self.lower_member()
     }
 
@@ -173,6 +181,7 @@ impl AssertionSpec {
             kind: self.kind.clone(),
             rule,
             negated,
+            turn: self.turn,
             file: self.file.clone(),
             line: self.line,
         })

@@ -43,6 +43,9 @@ pub struct AssertionSpec {
     /// `assert-set`: its assertions.
     #[serde(default, rename = "assert", skip_serializing_if = "Option::is_none")]
     pub assertions: Option<Vec<AssertionSpec>>,
+    /// The turn of the user to whose answers it belongs, from 1; the whole conversation without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<usize>,
     /// The file where it stands, if that is not the scenario's: one that the scenario extends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,

@@ -4,41 +4,55 @@
 //! to have failed. So it is an error of the run.
 
 use super::{Assertion, Rule, SnapshotMatch};
-use crate::generation::Conversation;
+use crate::generation::{Conversation, Exchange};
 use crate::metrics::Timings;
 
 /// What is missing to judge an assertion, and the remedy; `None` if every one can be judged.
 #[must_use]
 pub fn unjudgeable(conversation: &Conversation, assertions: &[Assertion]) -> Option<String> {
-    let transcripts = || conversation.exchanges.iter().map(|one| &one.transcript);
-    let no_ids = transcripts().any(|transcript| !transcript.has_token_ids());
-    let no_first = transcripts().any(|transcript| {
-        transcript.output_tokens() > 1 && Timings::of(transcript).ttft_us.is_none()
-    });
-    let no_likelihood = conversation
-        .exchanges
-        .last()
-        .is_some_and(|one| one.transcript.logprobs().is_empty());
+    // Of a turn that was not reached there is nothing to miss.
+    let exchanges = |assertion: &Assertion| {
+        let range = match assertion.turn {
+            None => Some(0..conversation.exchanges.len()),
+            Some(turn) => conversation.turn(turn),
+        };
+        range
+            .and_then(|range| conversation.exchanges.get(range))
+            .unwrap_or_default()
+    };
+    let no_ids = |all: &[Exchange]| all.iter().any(|one| !one.transcript.has_token_ids());
+    let no_first = |all: &[Exchange]| {
+        all.iter().any(|one| {
+            let first = Timings::of(&one.transcript).ttft_us;
+            one.transcript.output_tokens() > 1 && first.is_none()
+        })
+    };
+    let no_likelihood = |all: &[Exchange]| {
+        let last = all.last();
+        last.is_some_and(|one| one.transcript.logprobs().is_empty())
+    };
     let rules = assertions.iter().flat_map(|assertion| {
         let rules = assertion.rules();
-        rules.map(move |rule| (assertion, rule))
+        rules.map(move |rule| (assertion, rule, exchanges(assertion)))
     });
-    rules.into_iter().find_map(|(assertion, rule)| match rule {
-        Rule::Snapshot(SnapshotMatch::Tokens) if no_ids => Some(format!(
-            "'{}' (line {}) compares token ids, and this target gives none: write {{type: \
+    rules
+        .into_iter()
+        .find_map(|(assertion, rule, all)| match rule {
+            Rule::Snapshot(SnapshotMatch::Tokens) if no_ids(all) => Some(format!(
+                "'{}' (line {}) compares token ids, and this target gives none: write {{type: \
                  snapshot, match: text}}, or test in this process or through `loopwatch serve`",
-            assertion.kind, assertion.line
-        )),
-        Rule::Ttft(_) if no_first => Some(format!(
-            "'{}' (line {}) needs the time of the first token, and the answer came at once: \
+                assertion.kind, assertion.line
+            )),
+            Rule::Ttft(_) if no_first(all) => Some(format!(
+                "'{}' (line {}) needs the time of the first token, and the answer came at once: \
                  let the target stream (stream: true), and no proxy buffer",
-            assertion.kind, assertion.line
-        )),
-        Rule::Likelihood(_) if no_likelihood => Some(format!(
-            "'{}' (line {}) needs the log-probability of every token, and this target gives \
+                assertion.kind, assertion.line
+            )),
+            Rule::Likelihood(_) if no_likelihood(all) => Some(format!(
+                "'{}' (line {}) needs the log-probability of every token, and this target gives \
                  none: test in this process or through `loopwatch serve`",
-            assertion.kind, assertion.line
-        )),
-        _ => None,
-    })
+                assertion.kind, assertion.line
+            )),
+            _ => None,
+        })
 }

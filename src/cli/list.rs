@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::screen::Screen;
-use super::selection::Selection;
+use super::selection::{Planned, Selection};
 use super::style::{BOLD, DIM, RESET};
 use crate::plan::Case;
 use crate::record::{PlanProvenance, ShardProvenance};
@@ -43,7 +43,7 @@ impl List {
             true => Screen::Stderr,
             false => Screen::Stdout,
         };
-        let Some((cases, plan)) = self.selection.plan(screen)? else {
+        let Some(Planned { cases, plan, .. }) = self.selection.plan(screen)? else {
             return Ok(Exit::NothingSelected);
         };
         match self.json {

@@ -76,7 +76,7 @@ impl Merge {
         }
         std::fs::write(folder.join("index.html"), report::html(&record))?;
         let totals = record.summary.unwrap_or_default();
-        summary::print(&record, &totals, &folder, &[], false, screen)?;
+        summary::print(&record, &totals, &folder, &[], &[], screen)?;
         self.outputs.write(&record, screen)?;
         Ok(run::exit(&totals, None, &Gate::of(&record)))
     }

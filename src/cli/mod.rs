@@ -78,10 +78,11 @@ enum Command {
     Bench(bench::Bench),
     Detect(detect::Detect),
     Checkpoint(checkpoint::Checkpoint),
+    Review(review::Review),
     /// Make pending snapshots the references
-    Accept(review::Review),
+    Accept(review::Choice),
     /// Drop pending snapshots
-    Reject(review::Review),
+    Reject(review::Choice),
     Judge(report::Judge),
     Report(report::Report),
     Merge(merge::Merge),
@@ -107,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Detect(command) => command.run(),
         Command::Checkpoint(command) => command.run(),
+        Command::Review(command) => command.run(),
         Command::Accept(command) => command.accept(),
         Command::Reject(command) => command.reject(),
         Command::Judge(command) => command.run(),

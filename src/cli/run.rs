@@ -1,5 +1,6 @@
 //! `loopwatch run`: the scenarios, their verdicts, the record and the report.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,17 +14,17 @@ use super::outputs::Outputs;
 use super::progress::Progress;
 use super::resume::{self, Begun};
 use super::screen::Screen;
-use super::selection::Selection;
+use super::selection::{Planned, Selection};
 use super::targets::Answering;
 use super::{list, paths, provenance, sampling, summary};
 use crate::backend::Precision;
 use crate::engine::EngineOptions;
 use crate::gate::Gate;
-use crate::plan::Case;
+use crate::plan::{self, Case};
 use crate::record::{ModelProvenance, PlanProvenance, Provenance, Record, RecordWriter, Summary};
 use crate::report;
 use crate::runner;
-use crate::snapshot::{SnapshotStore, UpdatePolicy};
+use crate::snapshot::{PendingSnapshot, SnapshotKey, SnapshotStore, UpdatePolicy};
 
 /// Run scenarios and judge what the model says.
 #[derive(Debug, Args)]
@@ -44,6 +45,9 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", default_value_t = JOBS,
           value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
+    /// End with 100 if a snapshot is there that no test asks for
+    #[arg(long)]
+    fail_on_unreferenced: bool,
     /// List the selected cases, as 'loopwatch list' does, and run nothing
     #[arg(long)]
     list: bool,
@@ -90,24 +94,28 @@ impl Run {
             true => Screen::Stderr,
             false => Screen::Stdout,
         };
-        let Some((cases, plan)) = self.selection.plan(screen)? else {
+        let Some(planned) = self.selection.plan(screen)? else {
             return Ok(Exit::NothingSelected);
         };
         if self.list {
-            return list::print(&cases).map(|()| Exit::Passed);
+            return list::print(&planned.cases).map(|()| Exit::Passed);
         }
         let deadline = self.max_time.map(|time| started + time);
-        self.start(cases, plan, deadline, screen)
+        self.start(planned, deadline, screen)
     }
 
     /// Runs the cases of a plan, or the rest of them.
     fn start(
         &self,
-        mut cases: Vec<Case>,
-        plan: PlanProvenance,
+        planned: Planned,
         deadline: Option<Instant>,
         screen: Screen,
     ) -> anyhow::Result<Exit> {
+        let Planned {
+            mut cases,
+            plan,
+            with_snapshot,
+        } = planned;
         let options = self.backend.options()?;
         self.outputs.prepare()?;
         let mut events = Events::open(self.events.as_ref())?;
@@ -136,9 +144,12 @@ impl Run {
                 return Err(error);
             }
         };
-        let snapshots = SnapshotStore::new(&self.snapshots);
-        let write_pending =
-            !self.is_experiment(&options) && update_policy() == UpdatePolicy::WritePending;
+        let snapshots = Snapshots {
+            store: SnapshotStore::new(&self.snapshots),
+            write_pending: !self.is_experiment(&options)
+                && update_policy() == UpdatePolicy::WritePending,
+            asked_for: with_snapshot,
+        };
         let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
         let writer = match begun {
             Some(begun) => begun.continued(&answering.models)?,
@@ -151,9 +162,9 @@ impl Run {
         let execution = Execution {
             cases: &cases,
             targets: &answering.targets,
-            snapshots: &snapshots,
+            snapshots: &snapshots.store,
             jobs: usize::from(self.jobs),
-            write_pending,
+            write_pending: snapshots.write_pending,
             fail_fast: self.fail_fast,
             deadline,
             earlier,
@@ -164,29 +175,29 @@ impl Run {
         })?;
         progress.stop();
         drop(answering);
-        self.conclude(&folder, &snapshots, outcome, write_pending, events, screen)
+        self.conclude(&folder, &snapshots, outcome, events, screen)
     }
 
     /// Writes the report and the results, and tells how the run ended.
     fn conclude(
         &self,
         folder: &Path,
-        snapshots: &SnapshotStore,
+        snapshots: &Snapshots,
         (summary, stopped): (Summary, Option<Exit>),
-        write_pending: bool,
         events: Events,
         screen: Screen,
     ) -> anyhow::Result<Exit> {
         let record = Record::read(folder)?;
         std::fs::write(folder.join("index.html"), report::html(&record))?;
-        let mut pending = snapshots.pending()?;
-        pending.retain(|snapshot| {
-            let of = |id: &str| snapshot.name.starts_with(&format!("{id}."));
-            record.cases.iter().any(|case| of(&case.id))
-        });
-        summary::print(&record, &summary, folder, &pending, write_pending, screen)?;
+        let pending = snapshots.pending(&record)?;
+        let unreferenced = snapshots.store.unreferenced(&snapshots.asked_for)?;
+        summary::print(&record, &summary, folder, &pending, &unreferenced, screen)?;
         self.outputs.write(&record, screen)?;
-        let exit = exit(&summary, stopped, &Gate::of(&record));
+        let mut exit = exit(&summary, stopped, &Gate::of(&record));
+        let clean = matches!(exit, Exit::Passed | Exit::Regressed | Exit::Outstanding);
+        if self.fail_on_unreferenced && !unreferenced.is_empty() && clean {
+            exit = Exit::Failed;
+        }
         events.finish(&record, exit)?;
         Ok(exit)
     }
@@ -214,6 +225,35 @@ impl Run {
                 models.to_vec(),
             )
         }
+    }
+}
+
+/// The snapshots of a run.
+struct Snapshots {
+    store: SnapshotStore,
+    write_pending: bool,
+    /// The tests that want one, by scenario.
+    asked_for: BTreeMap<String, Vec<String>>,
+}
+
+impl Snapshots {
+    /// What a run has left for review.
+    fn pending(&self, record: &Record) -> anyhow::Result<Vec<PendingSnapshot>> {
+        if !self.write_pending {
+            return Ok(Vec::new());
+        }
+        let keys = record.cases.iter().map(|case| {
+            let (scenario, test) = plan::scenario_and_test(&case.id);
+            SnapshotKey {
+                scenario: scenario.to_owned(),
+                test: test.to_owned(),
+                model: case.model.clone(),
+            }
+        });
+        let of_run: BTreeSet<PathBuf> = keys.map(|key| self.store.path(&key)).collect();
+        let mut pending = self.store.pending()?;
+        pending.retain(|snapshot| of_run.contains(&snapshot.reference));
+        Ok(pending)
     }
 }
 

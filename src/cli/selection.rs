@@ -1,6 +1,7 @@
 //! Which cases a command is about: paths and flags that `run` and `list` have in common, and the
 //! plan they come to. Runs nothing and loads no model.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -40,14 +41,27 @@ pub(super) struct Selection {
     shard: Option<String>,
 }
 
+/// What a selection comes to.
+pub(super) struct Planned {
+    /// The cases of the shard.
+    pub(super) cases: Vec<Case>,
+    /// What is to be done with them.
+    pub(super) plan: PlanProvenance,
+    /// The tests of every scenario that want a snapshot, whether or not they are selected.
+    pub(super) with_snapshot: BTreeMap<String, Vec<String>>,
+}
+
 impl Selection {
     /// The cases and what is to be done with them, those of the shard alone; nothing, and people
     /// are told so, if no case matches.
-    pub(super) fn plan(
-        &self,
-        screen: Screen,
-    ) -> anyhow::Result<Option<(Vec<Case>, PlanProvenance)>> {
-        let (mut cases, thresholds) = self.cases()?;
+    pub(super) fn plan(&self, screen: Screen) -> anyhow::Result<Option<Planned>> {
+        let mut cases = self.cases()?;
+        let thresholds = thresholds(&cases);
+        let with_snapshot = with_snapshot(&cases);
+        if let Some(text) = &self.filter {
+            let filter = Filter::parse(text).map_err(Explained::usage)?;
+            cases.retain(|case| filter.matches(case));
+        }
         if cases.is_empty() {
             let filter = self.filter.as_deref().unwrap_or_default();
             anstream::eprintln!("nothing to run: no case matches '{filter}'");
@@ -85,7 +99,11 @@ impl Selection {
             selected: cases.iter().map(planned).collect(),
             thresholds,
         };
-        Ok(Some((cases, plan)))
+        Ok(Some(Planned {
+            cases,
+            plan,
+            with_snapshot,
+        }))
     }
 
     /// What is laid over every scenario, in the form of `--set`.
@@ -104,8 +122,8 @@ impl Selection {
         told
     }
 
-    /// The selected cases, and the thresholds over all.
-    fn cases(&self) -> anyhow::Result<(Vec<Case>, Vec<PlannedThreshold>)> {
+    /// The cases of all scenarios.
+    fn cases(&self) -> anyhow::Result<Vec<Case>> {
         let environment = sampling::environment()?;
         let targets = self.target.iter().map(|text| TargetWire::parse(text));
         let overrides = Overrides {
@@ -114,23 +132,26 @@ impl Selection {
                 .map_err(|problem| Explained::usage(format!("--target: {problem}")))?,
             ..Overrides::parse(&self.overrides()).map_err(Explained::usage)?
         };
-        let filter = match &self.filter {
-            Some(text) => Some(Filter::parse(text).map_err(Explained::usage)?),
-            None => None,
-        };
         let scenarios = plan::discover(&self.paths)
             .map_err(Explained::usage)?
             .iter()
             .map(|path| Scenario::load(path))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut cases =
-            plan::expand(&scenarios, &overrides, &environment).map_err(Explained::usage)?;
-        let thresholds = thresholds(&cases);
-        if let Some(filter) = filter {
-            cases.retain(|case| filter.matches(case));
-        }
-        Ok((cases, thresholds))
+        plan::expand(&scenarios, &overrides, &environment).map_err(Explained::usage)
     }
+}
+
+/// The tests that want a snapshot, by scenario; of a scenario without any, an empty list.
+fn with_snapshot(cases: &[Case]) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for case in cases {
+        let (scenario, test) = plan::scenario_and_test(&case.id);
+        let tests = found.entry(scenario.to_owned()).or_default();
+        if case.assertions.iter().any(|one| one.kind == "snapshot") {
+            tests.push(test.to_owned());
+        }
+    }
+    found
 }
 
 /// The thresholds of all scenarios, each with the cases of its group: those of each target apart,

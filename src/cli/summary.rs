@@ -7,7 +7,7 @@ use super::screen::Screen;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::gate::{Gate, Status};
 use crate::record::{CaseRecord, CaseVerdict, Provenance, Record, Summary};
-use crate::snapshot::PendingSnapshot;
+use crate::snapshot::{PendingSnapshot, Unreferenced};
 
 /// Prints everything behind the table.
 pub(super) fn print(
@@ -15,26 +15,36 @@ pub(super) fn print(
     summary: &Summary,
     folder: &Path,
     pending: &[PendingSnapshot],
-    pending_written: bool,
+    unreferenced: &[Unreferenced],
     screen: Screen,
 ) -> anyhow::Result<()> {
     let mut out = screen.lock();
     failures(&mut out, record)?;
     retries(&mut out, record)?;
     totals(&mut out, record, summary)?;
-    if pending_written && !pending.is_empty() {
+    if !pending.is_empty() {
         writeln!(
             out,
-            "{LOOP}{} snapshots wait for review:{RESET}",
-            pending.len()
+            "{LOOP}{} for review:{RESET}",
+            several(pending.len(), "snapshot waits", "snapshots wait")
         )?;
         for snapshot in pending {
             writeln!(out, "  {}", snapshot.pending.display())?;
         }
         writeln!(
             out,
-            "  take them with 'loopwatch accept', or drop them with 'loopwatch reject'"
+            "  look at them with 'loopwatch review', or take all with 'loopwatch accept'"
         )?;
+    }
+    if !unreferenced.is_empty() {
+        writeln!(
+            out,
+            "{LOOP}{} asked for by no test:{RESET}",
+            several(unreferenced.len(), "snapshot is", "snapshots are")
+        )?;
+        for snapshot in unreferenced {
+            writeln!(out, "  {}: {}", snapshot.path.display(), snapshot.reason)?;
+        }
     }
     writeln!(
         out,
@@ -47,6 +57,10 @@ pub(super) fn print(
         folder.join("index.html").display()
     )?;
     Ok(())
+}
+
+fn several(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Every case that did not pass, with what its scenario line asked for.

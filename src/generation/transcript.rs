@@ -2,6 +2,7 @@
 //!
 //! Everything judged or reported is a function of these types.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -190,7 +191,7 @@ impl Transcript {
 
     /// The bytes of `text` that the tokens `range` brought, empty where they brought none.
     #[must_use]
-    pub fn text_range(&self, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    pub fn text_range(&self, range: Range<usize>) -> Range<usize> {
         let end_of = |count: usize| match count.min(self.text_ends.len()).checked_sub(1) {
             Some(last) => self.text_ends.get(last).copied().unwrap_or(0),
             None => 0,
@@ -244,6 +245,18 @@ impl Conversation {
         self.exchanges
             .last()
             .map_or("", |exchange| exchange.transcript.text.as_str())
+    }
+
+    /// The exchanges in which turn `number` of the user, from 1, was answered; nothing if it was not
+    /// reached. A turn begins where the user speaks, and goes on while tools answer.
+    #[must_use]
+    pub fn turn(&self, number: usize) -> Option<Range<usize>> {
+        let speaks =
+            |exchange: &Exchange| exchange.added.iter().any(|said| said.role == Role::User);
+        let exchanges = self.exchanges.iter().enumerate();
+        let mut starts = exchanges.filter(|(_, one)| speaks(one)).map(|(at, _)| at);
+        let start = starts.nth(number.checked_sub(1)?)?;
+        Some(start..starts.next().unwrap_or(self.exchanges.len()))
     }
 
     /// All tool calls, in order.

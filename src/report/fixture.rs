@@ -143,6 +143,7 @@ fn check(label: &str, line: usize, status: CheckStatus, message: &str) -> Check 
     Check {
         label: label.to_owned(),
         kind: label.split(' ').next().unwrap_or_default().to_owned(),
+        turn: None,
         file: None,
         line,
         status,

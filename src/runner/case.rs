@@ -45,7 +45,7 @@ impl Session<'_> {
                 Some(ControlRecord {
                     sampling: control.sampling.clone(),
                     must_fail: control.must_fail.clone(),
-                    held: control_held(&control.must_fail, &run.judgement),
+                    held: control_held(&control.must_fail, &run),
                     run,
                 })
             }
@@ -129,6 +129,7 @@ impl Session<'_> {
             run.judgement.checks.push(Check {
                 label: "limits".to_owned(),
                 kind: "limits".to_owned(),
+                turn: None,
                 file: None,
                 line: case.line,
                 status: CheckStatus::Failed,

@@ -22,10 +22,20 @@ pub(super) fn judge_run(
 }
 
 /// The assertions that a control had to break and did not.
-pub(super) fn control_held(must_fail: &[String], judgement: &Judgement) -> Vec<String> {
+///
+/// A turn that was not reached is no evidence that the cure matters.
+pub(super) fn control_held(must_fail: &[String], run: &RunRecord) -> Vec<String> {
+    let seen = |check: &Check| {
+        let mut turn = check.turn.iter();
+        turn.all(|turn| run.conversation.turn(*turn).is_some())
+    };
+    let broken = |kind: &String| {
+        let mut failures = run.judgement.failures();
+        failures.any(|check| check.kind == *kind && seen(check))
+    };
     must_fail
         .iter()
-        .filter(|kind| !judgement.failures().any(|check| check.kind == **kind))
+        .filter(|kind| !broken(kind))
         .cloned()
         .collect()
 }
@@ -50,6 +60,7 @@ pub(super) fn together(
     run.judgement.checks.push(Check {
         label: format!("repeat {}, {repeat}", repeat.runs),
         kind: "repeat".to_owned(),
+        turn: None,
         file: None,
         line,
         status: match holds {
@@ -128,7 +139,7 @@ pub fn rejudge(
     let control = case.control.as_ref().map(|control| {
         let run = again(&control.run, snapshots.control.as_ref());
         ControlRecord {
-            held: control_held(&control.must_fail, &run.judgement),
+            held: control_held(&control.must_fail, &run),
             run,
             ..control.clone()
         }

@@ -2,18 +2,16 @@
 
 use serde_saphyr::{Location, Spanned};
 
+use super::asserted::{self, Placed, names_of};
 use super::layers::Layer;
 use super::mock::MockTool;
 use super::template;
-use super::tool_names::check_call;
 use super::variables::{self, Bound, Scope, Written};
 use super::wire::{ControlWire, LimitsWire, TestWire};
 use super::{Control, Script, Test};
-use crate::assertion::{Assertion, AssertionSpec, Repeat, SpecError};
+use crate::assertion::{Assertion, Repeat};
 use crate::generation::{Message, Role, SamplingSettings, TemplateVariables};
-use crate::yaml::{Source, YamlError, nearest, remedy};
-
-use super::assertion_wire::AssertionWire;
+use crate::yaml::{Source, YamlError, remedy};
 
 /// What the tests of a file have in common.
 #[derive(Clone, Copy)]
@@ -26,9 +24,6 @@ pub(super) struct Tests<'a> {
     pub(super) template: &'a TemplateVariables,
 }
 
-/// An assertion, and the file where it stands.
-type Placed<'a> = (Source<'a>, &'a Spanned<AssertionWire>);
-
 /// The cases of a test: one, or one for each combination of the lists that it names.
 pub(super) fn lower_test(
     all: &Tests<'_>,
@@ -38,7 +33,7 @@ pub(super) fn lower_test(
     let (at, wire) = (&test.referenced, &test.value);
     let id = check_id(source, &wire.id)?;
     let sampling = sampling(all, wire)?;
-    let written = assertions(all, test)?;
+    let written = asserted::placed(all, test)?;
     let repeat = repeat(all, wire, &sampling, &written)?;
     let mut scope = all.scope.clone();
     let own = Written {
@@ -49,7 +44,7 @@ pub(super) fn lower_test(
     scope.lay(&own, true)?;
     let mut tests = Vec::new();
     for bound in scope.cases(source, at, &names(wire, &written))? {
-        let (assertions, specs) = lower_assertions(all, &written, &bound)?;
+        let (assertions, specs) = asserted::lower(all, &written, &bound)?;
         tests.push(Test {
             id: format!("{id}{}", bound.suffix),
             line: at.line() as usize,
@@ -92,20 +87,10 @@ fn names(test: &TestWire, assertions: &[Placed<'_>]) -> Vec<String> {
     for text in texts.chain(turns).chain(messages) {
         template::names(text, &mut found);
     }
-    for (_, assertion) in assertions {
-        names_of(&assertion.value.0, &mut found);
+    for placed in assertions {
+        names_of(&placed.wire.value.0, &mut found);
     }
     found
-}
-
-fn names_of(spec: &AssertionSpec, found: &mut Vec<String>) {
-    let args = spec.args.iter().flat_map(|args| args.values());
-    for value in spec.value.iter().chain(args) {
-        template::names_in(value, found);
-    }
-    for member in spec.assertions.iter().flatten() {
-        names_of(member, found);
-    }
 }
 
 fn script(
@@ -234,83 +219,12 @@ fn repeat(
     }
     let snapshot = assertions
         .iter()
-        .find(|(_, one)| one.value.0.kind == "snapshot");
-    if let Some((source, snapshot)) = snapshot {
+        .find(|one| one.wire.value.0.kind == "snapshot");
+    if let Some(Placed { source, wire, .. }) = snapshot {
         let message = "a snapshot holds one answer, and this test is run several times";
-        return Err(source.error(&snapshot.referenced, message));
+        return Err(source.error(&wire.referenced, message));
     }
     Ok(Some(repeat))
-}
-
-/// The assertions of the files, and then the test's own.
-fn assertions<'a>(
-    all: &'a Tests<'_>,
-    test: &'a Spanned<TestWire>,
-) -> Result<Vec<Placed<'a>>, YamlError> {
-    let mut found: Vec<Placed<'a>> = Vec::new();
-    for layer in all.layers {
-        let shared = layer.file.default_test.assertions.iter();
-        found.extend(shared.map(|one| (layer.source(), one)));
-    }
-    let own = test.value.assertions.as_ref();
-    let place = own.map_or(&test.referenced, |own| &own.referenced);
-    if own.is_some_and(|own| own.value.is_empty()) || (own.is_none() && found.is_empty()) {
-        let message = "there is no assertion, so this test could not fail";
-        return Err(all.source.error(place, message));
-    }
-    let own = own.into_iter().flat_map(|own| &own.value);
-    found.extend(own.map(|one| (all.source, one)));
-    Ok(found)
-}
-
-fn lower_assertions(
-    all: &Tests<'_>,
-    written: &[Placed<'_>],
-    bound: &Bound<'_>,
-) -> Result<(Vec<Assertion>, Vec<AssertionSpec>), YamlError> {
-    let mut assertions = Vec::new();
-    let mut specs = Vec::new();
-    for (source, wire) in written {
-        let at = &wire.referenced;
-        let elsewhere = source.path != all.source.path;
-        let spec = AssertionSpec {
-            file: elsewhere.then(|| source.path.display().to_string()),
-            line: at.line() as usize,
-            column: at.column() as usize,
-            ..filled(&wire.value.0, bound).map_err(|error| variables::at(source, at, &error))?
-        };
-        let lowered = spec.lower().map_err(|error| {
-            let explained = source.error(at, error.to_string());
-            match error {
-                SpecError::UnknownKind { kind } => explained.with_help(kind_remedy(&kind)),
-                SpecError::Parameter { .. } => explained,
-            }
-        })?;
-        for rule in lowered.rules() {
-            check_call(source, at, all.tools, rule)?;
-        }
-        assertions.push(lowered);
-        specs.push(spec);
-    }
-    Ok((assertions, specs))
-}
-
-/// An assertion with the variables put in.
-fn filled(
-    spec: &AssertionSpec,
-    bound: &Bound<'_>,
-) -> Result<AssertionSpec, template::TemplateError> {
-    let mut filled = spec.clone();
-    if let Some(value) = &spec.value {
-        filled.value = Some(bound.value(value)?);
-    }
-    for value in filled.args.iter_mut().flat_map(|args| args.values_mut()) {
-        *value = bound.value(value)?;
-    }
-    for member in filled.assertions.iter_mut().flatten() {
-        *member = self::filled(member, bound)?;
-    }
-    Ok(filled)
 }
 
 /// The control of the test, or else of the last file that has one.
@@ -329,20 +243,6 @@ fn control(
         Some((source, control)) => lower_control(&source, control, sampling, assertions).map(Some),
         None => Ok(None),
     }
-}
-
-fn kind_remedy(kind: &str) -> String {
-    let negated = AssertionSpec::negatable();
-    let negated: Vec<String> = negated.iter().map(|kind| format!("not-{kind}")).collect();
-    let known: Vec<&str> = AssertionSpec::kinds()
-        .into_iter()
-        .chain(negated.iter().map(String::as_str))
-        .collect();
-    // `{tpye: not-loop}` reads as the short form of an assertion named `tpye`.
-    if nearest(kind, known.iter().copied()).is_none() && nearest(kind, ["type"]).is_some() {
-        return remedy(kind, &["type"]);
-    }
-    remedy(kind, &known)
 }
 
 fn lower_control(

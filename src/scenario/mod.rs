@@ -4,6 +4,7 @@
 //! once into types that cannot be wrong. Every error names file, line and column, and what would be right. This module does not
 //! run anything and does not know targets.
 
+mod asserted;
 mod assertion_wire;
 mod layers;
 mod limits;

@@ -30,6 +30,7 @@ tests:
     system: Be brief
     turns:
       - user: hi
+        expect: [regex: hi]
     sampling: {seed: 3}
     assert:
       - not-loop
@@ -52,8 +53,10 @@ fn a_whole_scenario_is_read() {
     assert_eq!(test.sampling.temperature, Some(0.0));
     assert_eq!(test.sampling.seed, Some(3));
     let lines: Vec<usize> = test.assertions.iter().map(|a| a.line).collect();
-    assert_eq!(lines, [25, 26, 27]);
-    assert_eq!(test.specs[1].value, Some("x".into()));
+    assert_eq!(lines, [23, 26, 27, 28]);
+    let turns: Vec<_> = test.assertions.iter().map(|a| a.turn).collect();
+    assert_eq!(turns, [Some(1), None, None, None]);
+    assert_eq!(test.specs[2].value, Some("x".into()));
     assert_eq!(scenario.tools.specs()[0].name, "Read");
 }
 
@@ -66,7 +69,7 @@ fn the_starter_is_a_valid_scenario() {
 #[case(
     "    assert:",
     "    asert:",
-    "s.yaml:24:5: unknown key 'asert'",
+    "s.yaml:25:5: unknown key 'asert'",
     "did you mean 'assert'?"
 )]
 #[case(
@@ -85,7 +88,7 @@ fn the_starter_is_a_valid_scenario() {
 #[case(
     "seed: 3",
     "sede: 3",
-    "s.yaml:23:16: unknown key 'sede'",
+    "s.yaml:24:16: unknown key 'sede'",
     "did you mean 'seed'?"
 )]
 #[case("max_tokens: 9", "max_tokens: many", "s.yaml:5:", "")]
@@ -169,7 +172,7 @@ fn the_starter_is_a_valid_scenario() {
     "did you mean 'user'?"
 )]
 #[case(
-    "    turns:\n      - user: hi\n",
+    "    turns:\n      - user: hi\n        expect: [regex: hi]\n",
     "",
     "a test needs exactly one of",
     ""
@@ -183,13 +186,13 @@ fn the_starter_is_a_valid_scenario() {
 #[case(
     "- not-loop\n",
     "- not-lop\n",
-    "s.yaml:25:9: unknown assertion type 'not-lop'",
+    "s.yaml:26:9: unknown assertion type 'not-lop'",
     "did you mean 'not-loop'?"
 )]
 #[case(
     "- contains: x",
     "- contians: x",
-    "s.yaml:26:9: unknown assertion type 'contians'",
+    "s.yaml:27:9: unknown assertion type 'contians'",
     "did you mean 'contains'?"
 )]
 #[case(
@@ -197,6 +200,36 @@ fn the_starter_is_a_valid_scenario() {
     "- contains: [x]",
     "contains: needs a 'value' that is a non-empty text",
     ""
+)]
+#[case(
+    "expect: [regex: hi]",
+    "expect: []",
+    "s.yaml:23:17: 'expect' holds no assertion, so this turn could not fail",
+    ""
+)]
+#[case(
+    "expect: [regex: hi]",
+    "expect: [regx: y]",
+    "s.yaml:23:18: unknown assertion type 'regx'",
+    "did you mean 'regex'?"
+)]
+#[case(
+    "expect: [regex: hi]",
+    "expect: [snapshot]",
+    "s.yaml:23:18: snapshot: holds a whole conversation, and this is one turn of it",
+    ""
+)]
+#[case(
+    "expect: [regex: hi]",
+    "expect: [regex: '{{y}}']",
+    "s.yaml:23:26: there is no variable 'y'",
+    ""
+)]
+#[case(
+    "expect: [regex: hi]",
+    "expect: [tool-called: Raed]",
+    "s.yaml:23:31: the scenario has no tool 'Raed'",
+    "did you mean 'Read'?"
 )]
 #[case(
     "args: {p: a}",
@@ -267,6 +300,7 @@ fn every_misspelt_key_is_refused() {
         "system",
         "turns",
         "user",
+        "expect",
         "seed",
         "assert",
         "args",
@@ -292,13 +326,13 @@ fn the_diagnostic_shows_the_line() {
     let mut shown = String::new();
     handler.render_report(&mut shown, &error).expect("renders");
     insta::assert_snapshot!(shown, @r"
-      x s.yaml:23:16: unknown key 'sede'
-        ,-[s.yaml:23:16]
-     22 |       - user: hi
-     23 |     sampling: {sede: 3}
+      x s.yaml:24:16: unknown key 'sede'
+        ,-[s.yaml:24:16]
+     23 |         expect: [regex: hi]
+     24 |     sampling: {sede: 3}
         :                ^^|^
         :                  `-- here
-     24 |     assert:
+     25 |     assert:
         `----
       help: did you mean 'seed'?
     ");

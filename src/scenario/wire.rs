@@ -156,6 +156,9 @@ pub(super) struct TestWire {
 pub(super) struct TurnWire {
     /// What the user says.
     pub(super) user: String,
+    /// What must hold for the answers to this turn: assertions of any type but `snapshot`.
+    #[schemars(with = "Option<Vec<AssertionWire>>", length(min = 1))]
+    pub(super) expect: Option<Spanned<Vec<Spanned<AssertionWire>>>>,
 }
 
 /// One message of a history.

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::reference::prompt_tokens;
-use super::{Snapshot, SnapshotInfo};
-use crate::generation::{Conversation, SamplingSettings, Transcript};
+use super::{Snapshot, SnapshotGeneration, SnapshotInfo};
+use crate::generation::{Conversation, Exchange, SamplingSettings, Transcript};
 
 /// Characters shown before and after a difference.
 const CONTEXT_BEFORE: usize = 20;
@@ -85,13 +85,62 @@ pub struct ChangedInput {
 /// Compares `actual`, which was generated for `info`, with its reference.
 #[must_use]
 pub fn compare(reference: &Snapshot, info: &SnapshotInfo, actual: &Conversation) -> Comparison {
+    let outputs: Vec<Output<'_>> = actual.exchanges.iter().map(Output::of_exchange).collect();
+    differences(reference, info, prompt_tokens(actual), &outputs)
+}
+
+/// Compares a snapshot that waits for review with its reference. A snapshot keeps no margins.
+#[must_use]
+pub fn compare_pending(reference: &Snapshot, pending: &Snapshot) -> Comparison {
+    let outputs: Vec<Output<'_>> = pending
+        .generations
+        .iter()
+        .map(Output::of_snapshot)
+        .collect();
+    differences(reference, &pending.info, pending.prompt_tokens, &outputs)
+}
+
+/// One generation, from wherever it is known.
+struct Output<'a> {
+    text: &'a str,
+    /// Nothing where the ids are not known.
+    ids: Option<Vec<u32>>,
+    transcript: Option<&'a Transcript>,
+}
+
+impl<'a> Output<'a> {
+    fn of_exchange(exchange: &'a Exchange) -> Self {
+        let transcript = &exchange.transcript;
+        Self {
+            text: &transcript.text,
+            ids: transcript.has_token_ids().then(|| transcript.token_ids()),
+            transcript: Some(transcript),
+        }
+    }
+
+    fn of_snapshot(generation: &'a SnapshotGeneration) -> Self {
+        let known = !generation.tokens.is_empty() || generation.text.is_empty();
+        Self {
+            text: &generation.text,
+            ids: known.then(|| generation.tokens.clone()),
+            transcript: None,
+        }
+    }
+}
+
+fn differences(
+    reference: &Snapshot,
+    info: &SnapshotInfo,
+    prompt: Option<usize>,
+    actual: &[Output<'_>],
+) -> Comparison {
     let tokens = token_divergence(reference, actual);
     let text = text_divergence(reference, actual);
     if tokens.is_none() && text.is_none() {
         return Comparison::Match;
     }
-    let mut changed_inputs = changed_inputs(reference, info, actual);
-    let common = reference.generations.len().min(actual.exchanges.len());
+    let mut changed_inputs = changed_inputs(reference, info, prompt);
+    let common = reference.generations.len().min(actual.len());
     let first = [
         tokens.as_ref().map(|divergence| divergence.exchange),
         text.as_ref().map(|divergence| divergence.exchange),
@@ -102,7 +151,7 @@ pub fn compare(reference: &Snapshot, info: &SnapshotInfo, actual: &Conversation)
         changed_inputs.push(ChangedInput {
             name: "generations".to_owned(),
             expected: reference.generations.len().to_string(),
-            actual: actual.exchanges.len().to_string(),
+            actual: actual.len().to_string(),
         });
     }
     Comparison::Differs(Divergence {
@@ -112,17 +161,18 @@ pub fn compare(reference: &Snapshot, info: &SnapshotInfo, actual: &Conversation)
     })
 }
 
-fn token_divergence(reference: &Snapshot, actual: &Conversation) -> Option<TokenDivergence> {
-    let exchanges = reference.generations.len().max(actual.exchanges.len());
+fn token_divergence(reference: &Snapshot, actual: &[Output<'_>]) -> Option<TokenDivergence> {
+    let exchanges = reference.generations.len().max(actual.len());
     (0..exchanges).find_map(|exchange| {
         let expected = reference.generations.get(exchange);
-        let transcript = transcript(actual, exchange);
-        if transcript.is_some_and(|transcript| !transcript.has_token_ids()) {
+        let output = actual.get(exchange);
+        if output.is_some_and(|output| output.ids.is_none()) {
             // Unknown ids are not different ones; who needs them has to say so.
             return None;
         }
+        let transcript = output.and_then(|output| output.transcript);
         let expected_ids = expected.map(|generation| generation.tokens.clone());
-        let actual_ids = transcript.map(Transcript::token_ids);
+        let actual_ids = output.and_then(|output| output.ids.clone());
         // A missing generation differs from an empty one.
         if expected_ids == actual_ids {
             return None;
@@ -146,14 +196,14 @@ fn token_divergence(reference: &Snapshot, actual: &Conversation) -> Option<Token
     })
 }
 
-fn text_divergence(reference: &Snapshot, actual: &Conversation) -> Option<TextDivergence> {
-    let exchanges = reference.generations.len().max(actual.exchanges.len());
+fn text_divergence(reference: &Snapshot, actual: &[Output<'_>]) -> Option<TextDivergence> {
+    let exchanges = reference.generations.len().max(actual.len());
     (0..exchanges).find_map(|exchange| {
         let expected = reference
             .generations
             .get(exchange)
             .map(|generation| generation.text.as_str());
-        let found = transcript(actual, exchange).map(|transcript| transcript.text.as_str());
+        let found = actual.get(exchange).map(|output| output.text);
         if expected == found {
             return None;
         }
@@ -166,13 +216,6 @@ fn text_divergence(reference: &Snapshot, actual: &Conversation) -> Option<TextDi
             actual_text: excerpt(found, byte),
         })
     })
-}
-
-fn transcript(conversation: &Conversation, exchange: usize) -> Option<&Transcript> {
-    conversation
-        .exchanges
-        .get(exchange)
-        .map(|exchange| &exchange.transcript)
 }
 
 fn common_length(left: &[u32], right: &[u32]) -> usize {
@@ -217,7 +260,7 @@ pub fn excerpt(text: &str, byte: usize) -> String {
 fn changed_inputs(
     reference: &Snapshot,
     info: &SnapshotInfo,
-    actual: &Conversation,
+    prompt: Option<usize>,
 ) -> Vec<ChangedInput> {
     let mut changed = Vec::new();
     let mut note = |name: String, expected: Option<String>, actual: Option<String>| {
@@ -236,7 +279,7 @@ fn changed_inputs(
         Some(info.model.clone()),
     );
     // A target that does not count its prompt has not changed it.
-    if let (Some(expected), Some(actual)) = (reference.prompt_tokens, prompt_tokens(actual)) {
+    if let (Some(expected), Some(actual)) = (reference.prompt_tokens, prompt) {
         let shown = |count: usize| Some(format!("{count} tokens"));
         note("prompt".to_owned(), shown(expected), shown(actual));
     }

@@ -16,13 +16,15 @@ mod line;
 mod policy;
 mod reference;
 mod store;
+mod unreferenced;
 
 pub use comparison::{
     ChangedInput, Comparison, Divergence, TextDivergence, TokenDivergence, common_bytes, compare,
-    excerpt,
+    compare_pending, excerpt,
 };
 pub use error::SnapshotError;
 pub use format::FORMAT;
 pub use policy::UpdatePolicy;
 pub use reference::{Snapshot, SnapshotGeneration, SnapshotInfo};
 pub use store::{PendingSnapshot, SnapshotKey, SnapshotStore};
+pub use unreferenced::Unreferenced;

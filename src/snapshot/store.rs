@@ -63,6 +63,44 @@ pub struct PendingSnapshot {
     pub reference: PathBuf,
 }
 
+impl PendingSnapshot {
+    /// What waits.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no snapshot.
+    pub fn read(&self) -> Result<Snapshot, SnapshotError> {
+        let text = fs::read_to_string(&self.pending)
+            .map_err(|error| SnapshotError::io("read", &self.pending, error))?;
+        Snapshot::parse(&text).map_err(|error| error.in_file(&self.pending))
+    }
+
+    /// What it would replace, if there is something.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no snapshot.
+    pub fn read_reference(&self) -> Result<Option<Snapshot>, SnapshotError> {
+        read_reference(&self.reference)
+    }
+
+    /// Makes it the reference.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn accept(&self) -> Result<(), SnapshotError> {
+        fs::rename(&self.pending, &self.reference)
+            .map_err(|error| SnapshotError::io("accept", &self.pending, error))
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn reject(&self) -> Result<(), SnapshotError> {
+        fs::remove_file(&self.pending)
+            .map_err(|error| SnapshotError::io("remove", &self.pending, error))
+    }
+}
+
 /// A folder of snapshots.
 #[derive(Debug, Clone)]
 pub struct SnapshotStore {
@@ -87,14 +125,7 @@ impl SnapshotStore {
     /// # Errors
     /// If the file cannot be read, or is no snapshot.
     pub fn read(&self, key: &SnapshotKey) -> Result<Option<Snapshot>, SnapshotError> {
-        let path = self.path(key);
-        match fs::read_to_string(&path) {
-            Ok(text) => Snapshot::parse(&text)
-                .map(Some)
-                .map_err(|error| error.in_file(&path)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(SnapshotError::io("read", &path, error)),
-        }
+        read_reference(&self.path(key))
     }
 
     /// Puts `snapshot` beside its reference, where it waits for review, and says where.
@@ -131,48 +162,43 @@ impl SnapshotStore {
     /// # Errors
     /// If a folder cannot be read. A root that does not exist holds nothing.
     pub fn pending(&self) -> Result<Vec<PendingSnapshot>, SnapshotError> {
-        let mut found = Vec::new();
-        if self.root.exists() {
-            self.collect(&self.root, &mut found)?;
-        }
+        let files = self.files()?.into_iter();
+        let mut found: Vec<_> = files.filter_map(|path| self.as_pending(path)).collect();
         found.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(found)
     }
 
-    /// Makes the pending snapshots whose name contains `filter` the references, and says which.
+    /// Every reference: its path below the root, and its file.
     ///
     /// # Errors
-    /// If a filter matches nothing, a pending file is no snapshot, or a file cannot be moved. All
-    /// files are checked before the first is moved.
-    pub fn accept(&self, filter: Option<&str>) -> Result<Vec<PendingSnapshot>, SnapshotError> {
-        let chosen = self.choose(filter)?;
-        for snapshot in &chosen {
-            let text = fs::read_to_string(&snapshot.pending)
-                .map_err(|error| SnapshotError::io("read", &snapshot.pending, error))?;
-            Snapshot::parse(&text).map_err(|error| error.in_file(&snapshot.pending))?;
-        }
-        for snapshot in &chosen {
-            fs::rename(&snapshot.pending, &snapshot.reference)
-                .map_err(|error| SnapshotError::io("accept", &snapshot.pending, error))?;
-        }
-        Ok(chosen)
+    /// If a folder cannot be read.
+    pub(super) fn references(&self) -> Result<Vec<(PathBuf, PathBuf)>, SnapshotError> {
+        let files = self.files()?.into_iter();
+        let references = files.filter_map(|path| {
+            let relative = path.strip_prefix(&self.root).ok()?.to_owned();
+            let is_reference = relative.extension().is_some_and(|end| end == "snap");
+            is_reference.then_some((relative, path))
+        });
+        let mut found: Vec<_> = references.collect();
+        found.sort();
+        Ok(found)
     }
 
-    /// Removes the pending snapshots whose name contains `filter`, and says which.
+    /// Every file below the root.
+    fn files(&self) -> Result<Vec<PathBuf>, SnapshotError> {
+        let mut found = Vec::new();
+        if self.root.exists() {
+            collect(&self.root, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// What waits and has `filter` in its name, by name. A filter that selects nothing is a spelling
+    /// mistake, and success would hide it.
     ///
     /// # Errors
-    /// If a filter matches nothing, or a file cannot be removed.
-    pub fn reject(&self, filter: Option<&str>) -> Result<Vec<PendingSnapshot>, SnapshotError> {
-        let chosen = self.choose(filter)?;
-        for snapshot in &chosen {
-            fs::remove_file(&snapshot.pending)
-                .map_err(|error| SnapshotError::io("remove", &snapshot.pending, error))?;
-        }
-        Ok(chosen)
-    }
-
-    /// A filter that selects nothing is a spelling mistake, and success would hide it.
-    fn choose(&self, filter: Option<&str>) -> Result<Vec<PendingSnapshot>, SnapshotError> {
+    /// If a filter matches nothing, or a folder cannot be read.
+    pub fn chosen(&self, filter: Option<&str>) -> Result<Vec<PendingSnapshot>, SnapshotError> {
         let all = self.pending()?;
         let Some(filter) = filter else {
             return Ok(all);
@@ -189,23 +215,32 @@ impl SnapshotStore {
         Ok(chosen)
     }
 
-    fn collect(
-        &self,
-        folder: &Path,
-        found: &mut Vec<PendingSnapshot>,
-    ) -> Result<(), SnapshotError> {
-        let unreadable = |error| SnapshotError::io("read", folder, error);
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let path = entry.path();
-            // Links are not followed, so a loop of folders cannot trap the walk.
-            if entry.file_type().map_err(unreadable)?.is_dir() {
-                self.collect(&path, found)?;
-            } else if let Some(snapshot) = self.as_pending(path) {
-                found.push(snapshot);
-            }
+    /// Makes the pending snapshots whose name contains `filter` the references, and says which.
+    ///
+    /// # Errors
+    /// If a filter matches nothing, a pending file is no snapshot, or a file cannot be moved. All
+    /// files are checked before the first is moved.
+    pub fn accept(&self, filter: Option<&str>) -> Result<Vec<PendingSnapshot>, SnapshotError> {
+        let chosen = self.chosen(filter)?;
+        for snapshot in &chosen {
+            snapshot.read()?;
         }
-        Ok(())
+        for snapshot in &chosen {
+            snapshot.accept()?;
+        }
+        Ok(chosen)
+    }
+
+    /// Removes the pending snapshots whose name contains `filter`, and says which.
+    ///
+    /// # Errors
+    /// If a filter matches nothing, or a file cannot be removed.
+    pub fn reject(&self, filter: Option<&str>) -> Result<Vec<PendingSnapshot>, SnapshotError> {
+        let chosen = self.chosen(filter)?;
+        for snapshot in &chosen {
+            snapshot.reject()?;
+        }
+        Ok(chosen)
     }
 
     fn as_pending(&self, pending: PathBuf) -> Option<PendingSnapshot> {
@@ -221,6 +256,31 @@ impl SnapshotStore {
             pending,
             reference,
         })
+    }
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), SnapshotError> {
+    let unreadable = |error| SnapshotError::io("read", folder, error);
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
+        // Links are not followed, so a loop of folders cannot trap the walk.
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            collect(&path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_reference(path: &Path) -> Result<Option<Snapshot>, SnapshotError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Snapshot::parse(&text)
+            .map(Some)
+            .map_err(|error| error.in_file(path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SnapshotError::io("read", path, error)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::part::Part;
 use super::transcripts;
 use crate::assertion::Likelihood;
 use crate::assertion::finding::{Finding, found};
@@ -48,15 +49,18 @@ pub(super) fn tokens_used(conversation: &Conversation, limit: usize) -> Finding 
 
 /// Judges the slowest generation. One that never got there is slower than all others.
 pub(super) fn within(
-    conversation: &Conversation,
+    part: &Part<'_>,
     limit: Duration,
     event: &str,
     measure: impl Fn(&Transcript) -> Option<u64>,
 ) -> Finding {
     let mut worst: Option<(usize, u64)> = None;
-    for (index, transcript) in transcripts(conversation).enumerate() {
+    for (index, transcript) in transcripts(&part.conversation).enumerate() {
         let Some(micros) = measure(transcript) else {
-            return found(false, format!("generation {} has no {event}", index + 1));
+            return found(
+                false,
+                format!("generation {} has no {event}", part.before + index + 1),
+            );
         };
         if worst.is_none_or(|(_, slowest)| micros > slowest) {
             worst = Some((index, micros));
@@ -70,8 +74,8 @@ pub(super) fn within(
         format!(
             "{event} after {}, limit {limit:?} (generation {} of {}, the slowest)",
             time(micros),
-            index + 1,
-            conversation.exchanges.len()
+            part.before + index + 1,
+            part.before + part.conversation.exchanges.len()
         ),
     )
 }

@@ -4,6 +4,7 @@ mod loops;
 mod snapshots;
 mod together;
 mod tools;
+mod turns;
 
 use std::time::Duration;
 
