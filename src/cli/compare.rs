@@ -52,7 +52,7 @@ Examples:
   loopwatch compare baseline/record.jsonl latest
   loopwatch compare reports/a reports/b --max-slowdown 2% --json";
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
     match number {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number / 100.0),
@@ -74,28 +74,30 @@ impl Compare {
         } else {
             print(&mut out, &comparison)?;
         }
-        Ok(self.exit(&comparison))
-    }
-
-    fn exit(&self, comparison: &Comparison) -> Exit {
-        let worst = comparison
-            .changes
-            .iter()
-            .map(|change| change.severity)
-            .max();
-        let changed = comparison.changes.iter().any(CaseChange::answer_changed);
-        match (worst, comparison.gate) {
-            (Some(Severity::Errored), _) => Exit::Target,
-            (Some(Severity::Worse), _) => Exit::Failed,
-            _ if changed && self.fail_on_change => Exit::Failed,
-            (_, Some(Gate::Regressed)) => Exit::Regressed,
-            (_, Some(Gate::Inconclusive)) if self.fail_on_inconclusive => Exit::Inconclusive,
-            _ => Exit::Passed,
-        }
+        Ok(exit(
+            &comparison,
+            self.fail_on_change,
+            self.fail_on_inconclusive,
+        ))
     }
 }
 
-fn print(out: &mut impl Write, comparison: &Comparison) -> std::io::Result<()> {
+/// The more serious outcome wins.
+pub(super) fn exit(comparison: &Comparison, on_change: bool, on_inconclusive: bool) -> Exit {
+    let changes = comparison.changes.iter();
+    let worst = changes.clone().map(|change| change.severity).max();
+    let changed = changes.clone().any(CaseChange::answer_changed);
+    match (worst, comparison.gate) {
+        (Some(Severity::Errored), _) => Exit::Target,
+        (Some(Severity::Worse), _) => Exit::Failed,
+        _ if changed && on_change => Exit::Failed,
+        (_, Some(Gate::Regressed)) => Exit::Regressed,
+        (_, Some(Gate::Inconclusive)) if on_inconclusive => Exit::Inconclusive,
+        _ => Exit::Passed,
+    }
+}
+
+pub(super) fn print(out: &mut impl Write, comparison: &Comparison) -> std::io::Result<()> {
     for change in &comparison.changes {
         print_change(out, change)?;
     }
@@ -154,7 +156,11 @@ fn print_change(out: &mut impl Write, change: &CaseChange) -> std::io::Result<()
 }
 
 fn print_divergence(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
-    let generation = divergence.generation;
+    let run = match divergence.run {
+        Some(run) => format!(" of run {run}"),
+        None => String::new(),
+    };
+    let generation = format!("{}{run}", divergence.generation);
     match &divergence.token {
         Some(token) => {
             let id = |id: Option<u32>| id.map_or_else(|| "the end".to_owned(), |id| id.to_string());

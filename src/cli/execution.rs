@@ -1,4 +1,5 @@
-//! The running of a plan: its runtime, what stops it, and who hears of its events.
+//! The running of a plan, or of other long work: its runtime, what stops it, and who hears of its
+//! events.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -33,13 +34,6 @@ impl Execution<'_> {
         writer: RecordWriter,
         on_event: &mut dyn FnMut(&runner::RunEvent<'_>),
     ) -> anyhow::Result<(Summary, Option<Exit>)> {
-        // Without the event queue of the system, which only signals need: waking a thread that
-        // waits for it costs microseconds, and every step of the model wakes this one.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        let mut signals = signals()?;
-        let (stop, interrupted) = watch::channel(false);
         let failed = Cell::new(false);
         let may_begin = || {
             let late = self
@@ -48,7 +42,13 @@ impl Execution<'_> {
             let failed = self.fail_fast && failed.get();
             !late && !failed
         };
-        runtime.block_on(async {
+        let mut watched = |event: runner::RunEvent<'_>| {
+            if let runner::RunEvent::CaseFinished { record, .. } = &event {
+                failed.set(failed.get() || record.verdict != CaseVerdict::Passed);
+            }
+            on_event(&event);
+        };
+        let (summary, stopped) = stoppable(async |interrupted| {
             let context = RunContext {
                 targets: self.targets,
                 snapshots: self.snapshots,
@@ -58,25 +58,36 @@ impl Execution<'_> {
                 may_begin: &may_begin,
                 earlier: self.earlier,
             };
-            let mut watched = |event: runner::RunEvent<'_>| {
-                if let runner::RunEvent::CaseFinished { record, .. } = &event {
-                    failed.set(failed.get() || record.verdict != CaseVerdict::Passed);
-                }
-                on_event(&event);
-            };
-            let run = runner::run(self.cases, &context, writer, &mut watched);
-            let mut run = std::pin::pin!(run);
-            tokio::select! {
-                summary = &mut run => Ok((summary?, None)),
-                // Without the thread behind it there are no signals, and the run goes on.
-                Ok(signal) = &mut signals => {
-                    // The run holds a receiver, so this cannot fail while it goes on.
-                    let _ = stop.send(true);
-                    Ok((run.await?, Some(signal)))
-                }
-            }
-        })
+            runner::run(self.cases, &context, writer, &mut watched).await
+        })?;
+        Ok((summary?, stopped))
     }
+}
+
+/// Does work on a runtime of its own. At Ctrl-C or SIGTERM it is told to stop, and the exit code
+/// says which it was.
+pub(super) fn stoppable<T>(
+    work: impl AsyncFnOnce(watch::Receiver<bool>) -> T,
+) -> anyhow::Result<(T, Option<Exit>)> {
+    // Without the event queue of the system, which only signals need: waking a thread that waits
+    // for it costs microseconds, and every step of the model wakes this one.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let mut signals = signals()?;
+    let (stop, interrupted) = watch::channel(false);
+    runtime.block_on(async {
+        let mut work = std::pin::pin!(work(interrupted));
+        tokio::select! {
+            done = &mut work => Ok((done, None)),
+            // Without the thread behind it there are no signals, and the work goes on.
+            Ok(signal) = &mut signals => {
+                // The work holds a receiver, so this cannot fail while it goes on.
+                let _ = stop.send(true);
+                Ok((work.await, Some(signal)))
+            }
+        }
+    })
 }
 
 /// Listens on a thread of its own, which ends with the program.

@@ -16,6 +16,7 @@ mod exit;
 mod faults;
 mod generate;
 mod import;
+mod in_turn;
 mod init;
 mod list;
 mod manual;
@@ -87,6 +88,8 @@ enum Command {
     Report(report::Report),
     Merge(merge::Merge),
     Compare(compare::Compare),
+    Ab(in_turn::Ab),
+    Aa(in_turn::Aa),
     Faults(faults::FaultServer),
     Doctor(doctor::Doctor),
     Import(import::Import),
@@ -115,6 +118,8 @@ pub fn main() -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Merge(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Ab(command) => command.run(),
+        Command::Aa(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Import(command) => command.run(),

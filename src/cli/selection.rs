@@ -16,7 +16,7 @@ use crate::record::{PlanProvenance, PlannedCase, PlannedThreshold, ShardProvenan
 use crate::scenario::Scenario;
 
 /// Which cases, and what is laid over them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Selection {
     /// Scenario files, or folders that hold some
     #[arg(value_name = "PATH", default_value = "scenarios")]
@@ -104,6 +104,15 @@ impl Selection {
             plan,
             with_snapshot,
         }))
+    }
+
+    /// The same cases, answered by each of the targets alone.
+    pub(super) fn by_target(&self) -> Vec<Self> {
+        let alone = |target: &String| Self {
+            target: vec![target.clone()],
+            ..self.clone()
+        };
+        self.target.iter().map(alone).collect()
     }
 
     /// What is laid over every scenario, in the form of `--set`.

@@ -8,6 +8,9 @@ use crate::snapshot::{common_bytes, excerpt};
 /// The first difference of two conversations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Divergence {
+    /// The run, from 1, of a case that is run several times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<usize>,
     /// The generation, from 1.
     pub generation: usize,
     /// The first different token, where the tokens of both are known.
@@ -46,6 +49,7 @@ pub(super) fn divergence(before: &Conversation, after: &Conversation) -> Option<
                     exchange.map_or_else(String::new, |e| excerpt(&e.transcript.text, 0))
                 };
                 Some(Divergence {
+                    run: None,
                     generation: at + 1,
                     token: None,
                     byte: 0,
@@ -60,6 +64,7 @@ pub(super) fn divergence(before: &Conversation, after: &Conversation) -> Option<
 fn between(at: usize, one: &Transcript, other: &Transcript) -> Option<Divergence> {
     let shown = |token, byte| {
         Some(Divergence {
+            run: None,
             generation: at + 1,
             token,
             byte,

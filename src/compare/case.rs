@@ -86,7 +86,7 @@ impl CaseChange {
         after: &CaseRecord,
         weights: &Weights<'_>,
     ) -> Option<Self> {
-        let divergence = divergence(&before.run.conversation, &after.run.conversation);
+        let divergence = first_divergence(before, after);
         if before.verdict == after.verdict && divergence.is_none() {
             return None;
         }
@@ -160,6 +160,18 @@ impl CaseChange {
             (None, None) => String::new(),
         }
     }
+}
+
+/// The first difference of all runs of a case, each beside the run of the same number. A run that
+/// only one side has is no difference: how often a case is run is not what the model says.
+fn first_divergence(before: &CaseRecord, after: &CaseRecord) -> Option<Divergence> {
+    let (one, other) = (before.runs(), after.runs());
+    let repeated = one.len().max(other.len()) > 1;
+    one.iter().zip(&other).enumerate().find_map(|(at, pair)| {
+        let found = divergence(&pair.0.conversation, &pair.1.conversation)?;
+        let run = repeated.then_some(at + 1);
+        Some(Divergence { run, ..found })
+    })
 }
 
 /// What keeps a case from passing, each in a line or a few.

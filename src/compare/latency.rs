@@ -1,7 +1,7 @@
 //! How times changed, pair by pair, with an interval or an honest "inconclusive".
 //!
-//! A pair is one case that said the same tokens in both runs, so that the work was the same. The
-//! figure is the middle of the ratios after / before, on a logarithmic scale, where twice and half
+//! A pair is one case that said the same tokens in both runs, so that the work was the same; a case
+//! that is run several times is a pair for each of its runs. The figure is the middle of the ratios after / before, on a logarithmic scale, where twice and half
 //! are equally far from 1; its interval is the one of the signed-rank test. Where nothing changed
 //! and the two were measured in turn, a ratio is as likely as its inverse, and that is all that the
 //! interval assumes. `docs/statistics.md` has how often it errs, and what it finds.
@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 use crate::metrics::Timings;
-use crate::record::CaseRecord;
+use crate::record::{CaseRecord, RunRecord};
 use crate::statistics::signed_rank;
 
 /// How sure the intervals of all figures are together: each takes an equal part of the doubt
@@ -42,8 +42,8 @@ impl Metric {
     }
 
     /// Microseconds; nothing where the record does not have it.
-    fn of(self, case: &CaseRecord) -> Option<f64> {
-        let exchanges = &case.run.conversation.exchanges;
+    fn of(self, run: &RunRecord) -> Option<f64> {
+        let exchanges = &run.conversation.exchanges;
         let timings = exchanges
             .iter()
             .map(|exchange| Timings::of(&exchange.transcript));
@@ -88,7 +88,7 @@ pub struct Interval {
 pub struct LatencyChange {
     /// Which time.
     pub metric: Metric,
-    /// Cases that have it in both runs, and said the same.
+    /// Runs of cases that have it on both sides, and said the same.
     pub pairs: usize,
     /// Pairs below which there is no interval.
     pub pairs_needed: usize,
@@ -102,8 +102,23 @@ pub struct LatencyChange {
 
 /// The change of every metric over cases of the earlier and the later run.
 pub(super) fn changes(pairs: &[(&CaseRecord, &CaseRecord)]) -> Vec<LatencyChange> {
-    let same: Vec<_> = pairs
+    let changes = ratios(pairs).into_iter();
+    changes
+        .map(|(metric, ratios)| change(metric, &ratios))
+        .collect()
+}
+
+/// The doubt that is left to each metric.
+pub(super) fn doubt() -> f64 {
+    (1.0 - CONFIDENCE) / Metric::ALL.len() as f64
+}
+
+/// The ratios after / before of every metric, one for each pair that did the same work.
+pub(super) fn ratios(pairs: &[(&CaseRecord, &CaseRecord)]) -> Vec<(Metric, Vec<f64>)> {
+    let runs = pairs
         .iter()
+        .flat_map(|(before, after)| before.runs().into_iter().zip(after.runs()));
+    let same: Vec<_> = runs
         .filter(|(before, after)| comparable(before, after))
         .collect();
     Metric::ALL
@@ -113,28 +128,27 @@ pub(super) fn changes(pairs: &[(&CaseRecord, &CaseRecord)]) -> Vec<LatencyChange
                 .iter()
                 .filter_map(|(before, after)| Some(metric.of(after)? / metric.of(before)?))
                 .collect();
-            change(metric, &ratios)
+            (metric, ratios)
         })
         .collect()
 }
 
-fn comparable(before: &CaseRecord, after: &CaseRecord) -> bool {
-    before.run.error.is_none()
-        && after.run.error.is_none()
-        && super::answer::divergence(&before.run.conversation, &after.run.conversation).is_none()
+fn comparable(before: &RunRecord, after: &RunRecord) -> bool {
+    before.error.is_none()
+        && after.error.is_none()
+        && super::answer::divergence(&before.conversation, &after.conversation).is_none()
 }
 
 fn change(metric: Metric, ratios: &[f64]) -> LatencyChange {
     let logarithms: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
-    let doubt = (1.0 - CONFIDENCE) / Metric::ALL.len() as f64;
-    let interval = signed_rank::interval(&logarithms, doubt).map(|found| Interval {
+    let interval = signed_rank::interval(&logarithms, doubt()).map(|found| Interval {
         low: found.low.exp(),
         high: found.high.exp(),
     });
     LatencyChange {
         metric,
         pairs: ratios.len(),
-        pairs_needed: signed_rank::needed(doubt),
+        pairs_needed: signed_rank::needed(doubt()),
         ratio: signed_rank::middle(&logarithms).map(f64::exp),
         interval,
         verdict: match interval {

@@ -6,6 +6,7 @@
 mod answer;
 mod case;
 mod latency;
+mod noise;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub use answer::{Divergence, TokenChange};
 pub use case::{CaseChange, InputChange, Severity};
 pub use latency::{Interval, LatencyChange, LatencyVerdict, Metric};
+pub use noise::{Detectable, Noise, noise};
 
 use crate::record::{CaseRecord, Record};
 
@@ -53,21 +55,9 @@ pub struct Comparison {
 /// take: 0.1 allows a tenth.
 #[must_use]
 pub fn compare(before: &Record, after: &Record, max_slowdown: Option<f64>) -> Comparison {
-    let earlier: HashMap<&str, &CaseRecord> = before
-        .cases
-        .iter()
-        .map(|case| (case.id.as_str(), case))
-        .collect();
-    let later: HashMap<&str, &CaseRecord> = after
-        .cases
-        .iter()
-        .map(|case| (case.id.as_str(), case))
-        .collect();
-    let pairs: Vec<(&CaseRecord, &CaseRecord)> = after
-        .cases
-        .iter()
-        .filter_map(|case| Some((*earlier.get(case.id.as_str())?, case)))
-        .collect();
+    let earlier = by_id(before);
+    let later = by_id(after);
+    let pairs = pairs(&earlier, after);
     let weights = case::Weights::of(before, after);
     let of_after = after
         .cases
@@ -94,6 +84,22 @@ pub fn compare(before: &Record, after: &Record, max_slowdown: Option<f64>) -> Co
         latency,
         notes: notes(before, after),
     }
+}
+
+fn by_id(record: &Record) -> HashMap<&str, &CaseRecord> {
+    let cases = record.cases.iter();
+    cases.map(|case| (case.id.as_str(), case)).collect()
+}
+
+/// The cases that both have, the earlier one first.
+fn pairs<'a>(
+    earlier: &HashMap<&str, &'a CaseRecord>,
+    after: &'a Record,
+) -> Vec<(&'a CaseRecord, &'a CaseRecord)> {
+    let cases = after.cases.iter();
+    cases
+        .filter_map(|case| Some((*earlier.get(case.id.as_str())?, case)))
+        .collect()
 }
 
 fn gate(latency: &[LatencyChange], limit: f64) -> Gate {

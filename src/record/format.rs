@@ -198,6 +198,21 @@ pub struct CaseRecord {
     pub control: Option<ControlRecord>,
 }
 
+impl CaseRecord {
+    /// The runs under test in the order in which they were asked for: all of them where the case is
+    /// run several times, or else the one.
+    #[must_use]
+    pub fn runs(&self) -> Vec<&RunRecord> {
+        let (others, shown) = match &self.repeats {
+            Some(repeats) => (repeats.others.as_slice(), repeats.shown),
+            None => (&[][..], 0),
+        };
+        let mut runs: Vec<&RunRecord> = others.iter().collect();
+        runs.insert(shown.min(runs.len()), &self.run);
+        runs
+    }
+}
+
 /// What several runs of one case came to together, and those that are not shown as its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -78,7 +78,11 @@ impl Session<'_> {
 
     /// One conversation, judged. Only the run under test may leave a pending snapshot: a control
     /// is not reviewed, it only has to fail.
-    async fn run_once(&self, sampling: &SamplingParams, control: bool) -> Option<RunRecord> {
+    pub(super) async fn run_once(
+        &self,
+        sampling: &SamplingParams,
+        control: bool,
+    ) -> Option<RunRecord> {
         let (case, context) = (self.case, self.context);
         let Some(target) = context.targets.get(&case.answerer()) else {
             let error = format!("no target {} with {}", case.target, case.model.resolved);
@@ -141,7 +145,8 @@ impl Session<'_> {
     }
 }
 
-fn record_of(
+/// The record of a case, with the verdict over all of it.
+pub(super) fn record_of(
     case: &Case,
     run: RunRecord,
     repeats: Option<Repeats>,

@@ -6,6 +6,7 @@
 
 mod case;
 mod conversation;
+mod in_turn;
 mod judging;
 mod reference;
 mod slots;
@@ -20,6 +21,7 @@ use indexmap::IndexMap;
 use tokio::sync::watch;
 
 pub use case::unanswered;
+pub use in_turn::{InTurn, Sides, in_turn};
 pub use judging::rejudge;
 pub use reference::{RecordedComparisons, compare_snapshots};
 

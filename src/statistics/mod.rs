@@ -5,7 +5,8 @@
 //! something happens; [`trend()`] asks whether a rate falls along a scale, [`paired`] compares two
 //! settings that had the same prompts, [`signed_rank`] two sides of measurements in pairs,
 //! [`holm()`] pays for asking several times, and [`noninferiority`] asks whether something got
-//! worse. [`planning`] says beforehand how many runs an answer takes. Distributions come from
+//! worse. [`planning`] says beforehand how many runs an answer takes, [`detectable()`] how small a
+//! change so many pairs find. Distributions come from
 //! `statrs`. How well all of this keeps its promises on samples as small as ours is measured by
 //! `cargo bench --bench statistics` and `cargo bench --bench latency`; `docs/statistics.md` has the
 //! figures.
@@ -13,6 +14,7 @@
 //! This module knows counts and numbers. It does not know what was counted, and prints nothing.
 
 pub mod cluster;
+pub mod detectable;
 pub mod holm;
 pub mod noninferiority;
 pub mod paired;
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 pub use cluster::Clusters;
+pub use detectable::detectable;
 pub use holm::holm;
 pub use noninferiority::PairedCounts;
 pub use share::{Share, clopper_pearson, wilson};

@@ -12,7 +12,7 @@ use crate::support::{Ran, Sandbox};
 const ANSWER: &str = "answer: {pieces: ['one ', 'two ', 'three ', 'four ', 'five']}\n";
 
 /// Starts a server in this process, on a thread that outlives the test.
-fn start(script: &str) -> String {
+pub(crate) fn start(script: &str) -> String {
     let text = format!("version: 1\n{script}");
     let script = FaultScript::parse(Path::new("faults.yaml"), &text).expect("a script");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

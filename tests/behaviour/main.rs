@@ -23,6 +23,7 @@ mod fixture_hub;
 mod fuzz;
 mod goldens;
 mod hub;
+mod in_turn;
 mod junit;
 mod junit_schema;
 mod latency_gate;
