@@ -9,7 +9,8 @@ use super::exit::{Exit, Explained};
 use super::paths;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::compare::{
-    CaseChange, Comparison, Divergence, Gate, LatencyChange, LatencyVerdict, Severity, compare,
+    CaseChange, Comparison, Divergence, Gate, LatencyChange, LatencyVerdict, Severity, Work,
+    compare,
 };
 use crate::record::Record;
 
@@ -35,6 +36,10 @@ pub(super) struct Compare {
     /// End with 3 if --max-slowdown can neither be called kept nor broken
     #[arg(long, requires = "max_slowdown")]
     fail_on_inconclusive: bool,
+    /// End with 99 if the same answers take more tokens through the model than before, by more than
+    /// this, such as 0%
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    max_extra_work: Option<f64>,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -42,7 +47,7 @@ pub(super) struct Compare {
 
 const EXAMPLES: &str = "\
 Ends with 100 if a case that passed does not pass any more, or is gone; with 99 if it is slower than
---max-slowdown allows; with 3 if that is inconclusive and --fail-on-inconclusive is given.
+--max-slowdown allows, or takes more work than --max-extra-work; with 3 if that is inconclusive and --fail-on-inconclusive is given.
 
 Times are compared pair by pair, over cases that said the same tokens in both runs. A limit is what
 is allowed: 2% finds a slowdown of 10 % with 16 pairs. Two runs that were not made in turn on one
@@ -50,6 +55,7 @@ machine also differ by what else the machine did; docs/ci.md shows how to make p
 
 Examples:
   loopwatch compare baseline/record.jsonl latest
+  loopwatch compare baseline/record.jsonl latest --max-extra-work 0%
   loopwatch compare reports/a reports/b --max-slowdown 2% --json";
 
 pub(super) fn percent(text: &str) -> Result<f64, String> {
@@ -74,11 +80,16 @@ impl Compare {
         } else {
             print(&mut out, &comparison)?;
         }
-        Ok(exit(
-            &comparison,
-            self.fail_on_change,
-            self.fail_on_inconclusive,
-        ))
+        let exit = exit(&comparison, self.fail_on_change, self.fail_on_inconclusive);
+        let extra = self.max_extra_work;
+        let extra = extra.is_some_and(|most| comparison.work.grew_by_more_than(most));
+        if extra && !self.json {
+            writeln!(out, "{BAD}more work than allowed{RESET}")?;
+        }
+        Ok(match exit {
+            Exit::Passed | Exit::Inconclusive if extra => Exit::Regressed,
+            other => other,
+        })
     }
 }
 
@@ -113,6 +124,7 @@ pub(super) fn print(out: &mut impl Write, comparison: &Comparison) -> std::io::R
     for latency in &comparison.latency {
         print_latency(out, latency)?;
     }
+    print_work(out, &comparison.work)?;
     for note in &comparison.notes {
         writeln!(out, "{DIM}note{RESET} {note}")?;
     }
@@ -183,6 +195,33 @@ fn print_divergence(out: &mut impl Write, divergence: &Divergence) -> std::io::R
     }
     writeln!(out, "  - {:?}", divergence.before)?;
     writeln!(out, "  + {:?}", divergence.after)
+}
+
+fn print_work(out: &mut impl Write, work: &Work) -> std::io::Result<()> {
+    let Work {
+        pairs,
+        before,
+        after,
+    } = work;
+    if before == after {
+        let computed = before.computed_tokens;
+        return writeln!(
+            out,
+            "{:<22} the same over {pairs} pairs: {computed} input tokens computed, {} cached",
+            "work", before.cached_tokens
+        );
+    }
+    writeln!(
+        out,
+        "{:<22} input tokens computed {} -> {}, cached {} -> {}, generated {} -> {} over {pairs} pairs",
+        "work",
+        before.computed_tokens,
+        after.computed_tokens,
+        before.cached_tokens,
+        after.cached_tokens,
+        before.output_tokens,
+        after.output_tokens,
+    )
 }
 
 fn print_latency(out: &mut impl Write, latency: &LatencyChange) -> std::io::Result<()> {

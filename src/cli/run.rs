@@ -15,7 +15,9 @@ use super::progress::Progress;
 use super::resume::{self, Begun};
 use super::screen::Screen;
 use super::selection::{Planned, Selection};
+use super::style::{BOLD, DIM, RESET};
 use super::targets::Answering;
+use super::watch::Watched;
 use super::{list, paths, provenance, sampling, summary};
 use crate::backend::Precision;
 use crate::engine::EngineOptions;
@@ -48,6 +50,9 @@ pub(super) struct Run {
     /// End with 100 if a snapshot is there that no test asks for
     #[arg(long)]
     fail_on_unreferenced: bool,
+    /// Run again whenever a scenario, a file beside or below it, or a snapshot changes
+    #[arg(long, conflicts_with_all = ["list", "resume", "shard"])]
+    watch: bool,
     /// List the selected cases, as 'loopwatch list' does, and run nothing
     #[arg(long)]
     list: bool,
@@ -84,11 +89,42 @@ Examples:
   loopwatch run
   loopwatch run scenarios/read-readme.yaml
   loopwatch run --filter tag:agent
+  loopwatch run --watch scenarios/read-readme.yaml
   loopwatch run --junit results.xml --shard auto --resume auto
   loopwatch run scenarios/read-readme.yaml --set sampling.repetition_penalty=1.0";
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
+        match self.watch {
+            true => self.again_and_again(),
+            false => self.once(),
+        }
+    }
+
+    /// Runs whenever a file changes, until the user has seen enough.
+    fn again_and_again(&self) -> anyhow::Result<Exit> {
+        loop {
+            let mut watched = Watched::new(self.selection.paths(), &self.snapshots, &self.report)?;
+            // A file that is broken while somebody writes it ends nothing.
+            match self.once() {
+                Ok(exit @ (Exit::Interrupted | Exit::Terminated)) => return Ok(exit),
+                Ok(_) => {}
+                Err(error) => {
+                    super::explain(error);
+                }
+            }
+            anstream::eprintln!(
+                "{DIM}watching {}; a change runs again, Ctrl-C ends{RESET}",
+                watched.files()
+            );
+            match watched.wait()? {
+                Ok(path) => anstream::eprintln!("{BOLD}{} changed{RESET}\n", path.display()),
+                Err(signal) => return Ok(signal),
+            }
+        }
+    }
+
+    fn once(&self) -> anyhow::Result<Exit> {
         let started = Instant::now();
         let screen = match Events::is_stdout(self.events.as_ref()) {
             true => Screen::Stderr,

@@ -106,6 +106,11 @@ impl Selection {
         }))
     }
 
+    /// The scenario files, and the folders of some.
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// The same cases, answered by each of the targets alone.
     pub(super) fn by_target(&self) -> Vec<Self> {
         let alone = |target: &String| Self {

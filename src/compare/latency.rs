@@ -133,7 +133,8 @@ pub(super) fn ratios(pairs: &[(&CaseRecord, &CaseRecord)]) -> Vec<(Metric, Vec<f
         .collect()
 }
 
-fn comparable(before: &RunRecord, after: &RunRecord) -> bool {
+/// Whether both said the same, so that what it took can be compared.
+pub(super) fn comparable(before: &RunRecord, after: &RunRecord) -> bool {
     before.error.is_none()
         && after.error.is_none()
         && super::answer::divergence(&before.conversation, &after.conversation).is_none()
@@ -162,6 +163,10 @@ fn change(metric: Metric, ratios: &[f64]) -> LatencyChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assertion::Judgement;
+    use crate::generation::{
+        Conversation, Exchange, FinishReason, SamplingSettings, Transcript, Usage,
+    };
 
     #[test]
     fn verdicts_need_the_whole_interval_on_one_side() {
@@ -192,5 +197,64 @@ mod tests {
         // Twice and half cancel out.
         let balanced = change(Metric::EndToEnd, &[2.0, 0.5, 4.0, 0.25, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(balanced.ratio, Some(1.0));
+    }
+
+    /// sglang#8285: five runs of one command gave 1734 to 47592 ms, and one of them was the figure.
+    #[test]
+    fn five_runs_that_scatter_decide_nothing() {
+        let runs = [1734.0, 47592.0, 9020.0, 21400.0, 3310.0];
+        let ratios: Vec<f64> = runs
+            .iter()
+            .zip(runs.iter().rev())
+            .map(|(after, before)| after / before)
+            .collect();
+        let found = change(Metric::Ttft, &ratios);
+        assert_eq!(
+            (found.interval, found.verdict),
+            (None, LatencyVerdict::Inconclusive)
+        );
+        assert!(found.pairs_needed > found.pairs);
+        // Nor do five that happen to agree.
+        assert_eq!(change(Metric::Ttft, &[1.5; 5]).interval, None);
+    }
+
+    fn run(e2e_us: u64, error: Option<&str>) -> RunRecord {
+        let transcript = Transcript {
+            tokens: Vec::new(),
+            token_at_us: vec![e2e_us / 2],
+            text_ends: Vec::new(),
+            pieces: Vec::new(),
+            text: "the same".to_owned(),
+            content: None,
+            reasoning: None,
+            tool_calls: Vec::new(),
+            finish_reason: FinishReason::Stop,
+            usage: Usage::default(),
+            e2e_us,
+            retries: Vec::new(),
+        };
+        let exchange = Exchange {
+            added: Vec::new(),
+            transcript,
+            tool_results: Vec::new(),
+        };
+        RunRecord {
+            sampling: SamplingSettings::default().resolve().expect("valid"),
+            conversation: Conversation {
+                exchanges: vec![exchange],
+            },
+            judgement: Judgement::default(),
+            error: error.map(str::to_owned),
+        }
+    }
+
+    /// guidellm#444: requests that failed stood in the averages, where they look fast.
+    #[test]
+    fn a_run_that_broke_off_has_no_time() {
+        let (good, slow) = (run(1_000, None), run(2_000, None));
+        let broken = run(10, Some("the line broke"));
+        assert!(comparable(&good, &slow));
+        assert!(!comparable(&good, &broken));
+        assert!(!comparable(&broken, &good));
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod case;
 mod latency;
 mod noise;
+mod work;
 
 use std::collections::HashMap;
 
@@ -16,6 +17,7 @@ pub use answer::{Divergence, TokenChange};
 pub use case::{CaseChange, InputChange, Severity};
 pub use latency::{Interval, LatencyChange, LatencyVerdict, Metric};
 pub use noise::{Detectable, Noise, noise};
+pub use work::{Counters, Work};
 
 use crate::record::{CaseRecord, Record};
 
@@ -45,6 +47,8 @@ pub struct Comparison {
     pub unchanged: usize,
     /// How times changed.
     pub latency: Vec<LatencyChange>,
+    /// How much was computed for the same answers.
+    pub work: Work,
     /// Whether the limit on the slow-down was kept, if there was one.
     pub gate: Option<Gate>,
     /// What makes the two less comparable.
@@ -82,6 +86,7 @@ pub fn compare(before: &Record, after: &Record, max_slowdown: Option<f64>) -> Co
         changes,
         gate: max_slowdown.map(|most| gate(&latency, 1.0 + most)),
         latency,
+        work: work::work(&pairs),
         notes: notes(before, after),
     }
 }

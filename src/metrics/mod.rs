@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_not_a_token() {
-        // vLLM#27485, llmperf PR 99: chunks were counted as tokens, wrong as soon as a parser or
+        // vLLM#27485 and llmperf PR 99: chunks were counted as tokens, wrong as soon as a parser or
         // speculative decoding joins tokens. Here three chunks bring nine tokens.
         let of = pieces(
             9,

@@ -138,8 +138,8 @@ mod tests {
         fn generate(&self, request: GenerateRequest) -> EventStream {
             let first = format!("{:?}", request.prompt).contains("first");
             let case = if first { '1' } else { '2' };
-            let mut order = self.1.lock().expect("not poisoned");
-            *order += &format!("{}{case} ", self.0);
+            let order = Arc::clone(&self.1);
+            let name = self.0;
             let kind = EventKind::Finished {
                 reason: FinishReason::Stop,
                 text: String::new(),
@@ -148,7 +148,14 @@ mod tests {
                 usage: Usage::default(),
             };
             let at = Duration::from_millis(1);
-            futures_util::stream::once(async move { Ok(Event { at, kind }) }).boxed()
+            let answer = async move {
+                *order.lock().expect("not poisoned") += &format!("{name}{case}");
+                tokio::time::sleep(at).await;
+                // Whoever was asked meanwhile stands before the blank.
+                *order.lock().expect("not poisoned") += " ";
+                Ok(Event { at, kind })
+            };
+            futures_util::stream::once(answer).boxed()
         }
     }
 
@@ -165,6 +172,7 @@ mod tests {
         expand(&[scenario], &overrides, &SamplingSettings::default()).expect("a plan")
     }
 
+    /// sglang PR 39398: a warm-up sent all of its requests at once, whatever the limit.
     #[tokio::test]
     async fn sides_take_turns_and_the_round_that_warms_up_does_not_count() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -27,11 +27,8 @@ pub fn detectable(noise: &[f64], pairs: usize, limit: f64, doubt: f64, power: f6
     for _ in 0..DRAWN {
         let one = |_| {
             let difference = random.choice(noise).copied()?;
-            Some(if random.bool() {
-                difference
-            } else {
-                -difference
-            })
+            let sign = if random.bool() { 1.0 } else { -1.0 };
+            Some(sign * difference)
         };
         let drawn: Vec<f64> = (0..pairs).filter_map(one).collect();
         distances.push(limit - signed_rank::interval(&drawn, doubt)?.low);

@@ -238,3 +238,38 @@ fn two_sides_can_be_run_in_turn_and_compared_pair_by_pair() {
         .expect_stdout("0 of 7 cases changed")
         .expect_stdout("over 7 pairs");
 }
+
+/// Counted, not timed: a prefix that is not found any more is seen in one run.
+#[test]
+fn the_same_answers_for_more_work_are_a_regression_where_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.many_cases("s.yaml", 3);
+    let before = run(&sandbox, "a", &[]);
+    let after = changed(&sandbox, &before, "b", &mut |line| {
+        if line["line"] == "case" && line["index"] == 1 {
+            let exchange = &mut line["run"]["conversation"]["exchanges"][0];
+            let usage = &mut exchange["transcript"]["usage"];
+            usage["input_tokens"] = (usage["input_tokens"].as_u64().expect("tokens") + 2).into();
+        }
+    });
+    let compare = |from: &str, to: &str, most: &str| {
+        sandbox.run(&["compare", from, to, "--max-extra-work", most])
+    };
+    compare(&before, &before, "0%")
+        .expect_code(0)
+        .expect_stdout("work                   the same over 3 pairs: ");
+    compare(&before, &after, "0%")
+        .expect_code(99)
+        .expect_stdout("0 of 3 cases changed")
+        .expect_stdout("work                   input tokens computed ")
+        .expect_stdout("more work than allowed");
+    compare(&before, &after, "50%").expect_code(0);
+    compare(&after, &before, "0%").expect_code(0);
+    let told = sandbox.run(&["compare", &before, &after, "--json"]);
+    let told = json(&told.expect_code(0).stdout);
+    let computed = |side: &str| told["work"][side]["computed_tokens"].as_u64();
+    assert_eq!(
+        computed("after"),
+        computed("before").map(|tokens| tokens + 2)
+    );
+}

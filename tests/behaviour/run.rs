@@ -247,6 +247,18 @@ fn limits_fail_a_case_with_their_name() {
     )
     .expect_code(100)
     .expect_stdout("time_limit: not finished after 0.001 s");
+    run(
+        &sandbox,
+        &scenario("  limits: {token_limit: 5}\n  assert: [not-loop]\n"),
+    )
+    .expect_code(100)
+    .expect_stdout("token_limit: more than 5 tokens");
+    run(
+        &sandbox,
+        &scenario("  limits: {token_limit: 0}\n  assert: [not-loop]\n"),
+    )
+    .expect_code(2)
+    .expect_stderr("token_limit is 0, but must be at least 1");
 }
 
 /// The cases of the last run as recorded, without what depends on the clock or on company.
@@ -350,4 +362,42 @@ fn an_interrupted_run_keeps_what_it_has(#[case] signal: &str, #[case] code: i32)
     assert_eq!(child.wait().expect("ends").code(), Some(code), "{rest}");
     assert!(rest.contains("1 passed, 1 not run"), "{rest}");
     sandbox.run(&["judge"]).expect_stdout("s/note");
+}
+
+/// A change of the file runs it again, also after one that broke it.
+#[cfg(unix)]
+#[test]
+fn a_watched_scenario_is_run_again_when_it_changes() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let sandbox = Sandbox::new();
+    sandbox.write("s.yaml", &scenario("  assert: [not-loop]\n"));
+    let mut command = sandbox.command(&["run", "s.yaml", "--watch"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+    let mut until = |wanted: &str| {
+        let mut shown = String::new();
+        while !shown.contains(wanted) {
+            let read = lines.read_line(&mut shown).expect("a line");
+            assert!(read > 0, "no {wanted:?} in {shown}");
+        }
+        shown
+    };
+    until("watching 1 file;");
+    sandbox.write("s.yaml", &scenario("  asert: [not-loop]\n"));
+    let shown = until("watching 1 file;");
+    assert!(shown.contains("s.yaml changed"), "{shown}");
+    assert!(shown.contains("did you mean 'assert'?"), "{shown}");
+    sandbox.write("s.yaml", &scenario("  assert: [contains: no-such-word]\n"));
+    until("watching 1 file;");
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill").success());
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    // The first and the last were whole runs, and the last failed.
+    assert_eq!(sandbox.runs("reports").len(), 2);
+    sandbox.run(&["judge", "latest"]).expect_code(100);
 }
