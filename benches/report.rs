@@ -96,6 +96,7 @@ fn case(index: usize) -> CaseRecord {
         },
         repeats: None,
         control: None,
+        quarantine: None,
     }
 }
 

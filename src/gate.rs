@@ -1,4 +1,4 @@
-//! Holds the thresholds of a plan against the record of its runs.
+//! Holds the thresholds of a plan against the record of its runs, and says which failures are excused.
 //!
 //! A threshold is judged when every case of its group has run. Pure: a record says the same
 //! whenever it is asked. It does not know exit codes, and shows nothing.
@@ -34,9 +34,37 @@ pub enum Status {
 pub struct Gate {
     /// In the order of the plan.
     pub verdicts: Vec<Verdict>,
-    /// Cases that failed and belong to a group whose `pass` threshold holds: that says how many of
-    /// them may.
+    /// Cases that failed and do not fail the run: they are in quarantine, or belong to a group whose
+    /// `pass` threshold holds, which says how many of them may.
     pub tolerated: usize,
+    /// Those of them that are in quarantine.
+    pub quarantined: usize,
+}
+
+/// How a case and its quarantine stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excuse {
+    /// It failed, and that is excused.
+    Holds,
+    /// It failed, and the last day is over.
+    Ended,
+    /// It passes, and needs none.
+    NotNeeded,
+}
+
+impl Excuse {
+    /// That of a case in a run that began at this time; nothing for one that is not in quarantine, or
+    /// could not be asked.
+    #[must_use]
+    pub fn of(case: &CaseRecord, started_at: &str) -> Option<Self> {
+        let quarantine = case.quarantine.as_ref()?;
+        match case.verdict {
+            CaseVerdict::Errored => None,
+            CaseVerdict::Passed => Some(Self::NotNeeded),
+            CaseVerdict::Failed if quarantine.holds_at(started_at) => Some(Self::Holds),
+            CaseVerdict::Failed => Some(Self::Ended),
+        }
+    }
 }
 
 impl Gate {
@@ -54,8 +82,14 @@ impl Gate {
         };
         let failed = record.cases.iter();
         let failed = failed.filter(|case| case.verdict == CaseVerdict::Failed);
+        let excused = |case: &CaseRecord| {
+            Excuse::of(case, &record.provenance.started_at) == Some(Excuse::Holds)
+        };
+        let (quarantined, others): (Vec<&CaseRecord>, Vec<_>) =
+            failed.partition(|case| excused(case));
         Self {
-            tolerated: failed.filter(covered).count(),
+            tolerated: quarantined.len() + others.into_iter().filter(covered).count(),
+            quarantined: quarantined.len(),
             verdicts,
         }
     }
@@ -115,7 +149,10 @@ fn judge(planned: &PlannedThreshold, record: &Record) -> Verdict {
     }
     let samples: Vec<Option<f64>> = ran
         .iter()
-        .flat_map(|case| runs(case).map(|run| sample(threshold.metric, case, run)))
+        .flat_map(|case| {
+            let runs = case.runs().into_iter();
+            runs.map(|run| sample(threshold.metric, case, run))
+        })
         .collect();
     let Some(samples) = samples.into_iter().collect::<Option<Vec<f64>>>() else {
         let fact = "a run has no time of its first token: let the target stream".to_owned();
@@ -129,12 +166,6 @@ fn judge(planned: &PlannedThreshold, record: &Record) -> Verdict {
             verdict(Status::NotJudged, fact)
         }
     }
-}
-
-/// Every run of a case under test.
-fn runs(case: &CaseRecord) -> impl Iterator<Item = &RunRecord> {
-    let others = case.repeats.iter().flat_map(|repeats| &repeats.others);
-    std::iter::once(&case.run).chain(others)
 }
 
 fn sample(metric: Metric, case: &CaseRecord, run: &RunRecord) -> Option<f64> {

@@ -320,6 +320,7 @@ fn case(at: usize, token_at_us: Vec<u64>) -> CaseRecord {
         },
         repeats: None,
         control: None,
+        quarantine: None,
     }
 }
 

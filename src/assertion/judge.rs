@@ -10,16 +10,16 @@ mod part;
 use regex::Regex;
 use serde_json::Value;
 
-use self::measured::{likely, tokens_used, within};
+use self::measured::{between_tokens, likely, longest_pause, tokens_used, within};
 use self::part::Part;
 use super::finding::{Finding, found};
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
-    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotMatch, TextDifference,
+    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotRule, TextDifference,
     Watched,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
-use crate::loops::{FRAGMENT_CHARS, LoopState, escape_fragment};
+use crate::loops::{FRAGMENT_CHARS, LoopKind, LoopState, LoopVerdict, escape_fragment};
 use crate::metrics::Timings;
 use crate::snapshot::Comparison;
 
@@ -104,7 +104,7 @@ fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
     let conversation = &*part.conversation;
     let answer = conversation.answer();
     match rule {
-        Rule::Loop { weakest } => looped(*weakest, conversation, part.loops),
+        Rule::Loop { weakest, kinds } => looped(*weakest, kinds, conversation, part.loops),
         Rule::Contains(text) => occurs(answer, text, answer.find(text.as_str())),
         Rule::ContainsIgnoreCase(text) => contains_ignoring_case(answer, text),
         Rule::Regex(regex) => matched(answer, regex),
@@ -116,11 +116,28 @@ fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
         Rule::FinishReason(reason) => finished(conversation, *reason),
         Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
         Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
-        Rule::Snapshot(matching) => like_snapshot(part.snapshot, *matching),
-        Rule::Ttft(limit) => within(part, *limit, "first token", |transcript| {
-            Timings::of(transcript).ttft_us
+        Rule::Snapshot(rule) => like_snapshot(part.snapshot, rule, conversation),
+        Rule::Ttft(limit) => within(
+            part,
+            *limit,
+            ("first token", "first token after"),
+            |transcript| Timings::of(transcript).ttft_us,
+        ),
+        Rule::InterToken(limit) => within(
+            part,
+            *limit,
+            ("time between tokens", "mean time between tokens"),
+            between_tokens,
+        ),
+        Rule::Stall(limit) => within(
+            part,
+            *limit,
+            ("time between arrivals", "longest pause"),
+            longest_pause,
+        ),
+        Rule::EndToEnd(limit) => within(part, *limit, ("end", "end after"), |transcript| {
+            Some(transcript.e2e_us)
         }),
-        Rule::EndToEnd(limit) => within(part, *limit, "end", |transcript| Some(transcript.e2e_us)),
     }
 }
 
@@ -154,11 +171,19 @@ fn set(threshold: Option<f64>, members: &[(f64, Assertion)], part: &Part<'_>) ->
 }
 
 /// A loop that ended or recovered was one all the same.
-fn looped(weakest: LoopState, conversation: &Conversation, loops: &[LoopEvidence]) -> Finding {
-    let counts = |state: LoopState| state.is_confirmed() || !weakest.is_confirmed();
+fn looped(
+    weakest: LoopState,
+    kinds: &[LoopKind],
+    conversation: &Conversation,
+    loops: &[LoopEvidence],
+) -> Finding {
+    let counts = |verdict: &LoopVerdict| {
+        let surely = verdict.state.is_confirmed() || !weakest.is_confirmed();
+        surely && (kinds.is_empty() || kinds.contains(&verdict.kind))
+    };
     let facts: Vec<String> = loops
         .iter()
-        .filter(|evidence| counts(evidence.verdict.state))
+        .filter(|evidence| counts(&evidence.verdict))
         .map(loop_fact)
         .collect();
     if !facts.is_empty() {
@@ -168,7 +193,10 @@ fn looped(weakest: LoopState, conversation: &Conversation, loops: &[LoopEvidence
     match loops.first() {
         Some(weaker) => found(
             false,
-            format!("no confirmed loop in {generations}; {}", loop_fact(weaker)),
+            match kinds {
+                [] => format!("no confirmed loop in {generations}; {}", loop_fact(weaker)),
+                _ => format!("no such loop in {generations}; {}", loop_fact(weaker)),
+            },
         ),
         None => found(false, format!("no loop in {generations}")),
     }
@@ -345,7 +373,11 @@ fn is_at_least(given: &Value, wanted: &Value) -> bool {
     }
 }
 
-fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Finding {
+fn like_snapshot(
+    comparison: Option<&Comparison>,
+    rule: &SnapshotRule,
+    actual: &Conversation,
+) -> Finding {
     match comparison {
         None => found(false, "the output was not compared with a snapshot"),
         Some(Comparison::Missing) => found(
@@ -355,7 +387,7 @@ fn like_snapshot(comparison: Option<&Comparison>, matching: SnapshotMatch) -> Fi
         ),
         Some(Comparison::Match) => found(true, "the output equals its snapshot"),
         Some(Comparison::Differs(divergence)) => {
-            let holds = matching == SnapshotMatch::Text && divergence.text.is_none();
+            let holds = rule.allows(divergence, actual);
             Finding {
                 diff: divergence.text.as_ref().map(|text| TextDifference {
                     expected: text.expected_text.clone(),

@@ -28,12 +28,37 @@ pub(super) fn label(assertion: &Assertion) -> String {
     }
 }
 
+/// A type, and what makes it weaker or narrower than usual.
+fn in_brackets<'a>(kind: &str, more: impl Iterator<Item = &'a str>) -> String {
+    let more: Vec<&str> = more.collect();
+    match more.is_empty() {
+        true => kind.to_owned(),
+        false => format!("{kind} ({})", more.join(", ")),
+    }
+}
+
 fn asked(assertion: &Assertion) -> String {
     let kind = &assertion.kind;
     match &assertion.rule {
-        Rule::Loop { weakest } if !weakest.is_confirmed() => format!("{kind} (suspected)"),
-        Rule::Snapshot(SnapshotMatch::Text) => format!("{kind} (text)"),
-        Rule::Loop { .. } | Rule::Snapshot(SnapshotMatch::Tokens) => kind.clone(),
+        Rule::Loop { weakest, kinds } => {
+            let suspected = (!weakest.is_confirmed()).then_some("suspected");
+            let kinds = kinds.iter().map(|kind| kind.key());
+            in_brackets(kind, suspected.into_iter().chain(kinds))
+        }
+        Rule::Snapshot(rule) => {
+            let prefix;
+            let matching = match rule.matching {
+                SnapshotMatch::Tokens => None,
+                SnapshotMatch::Text => Some("text"),
+                SnapshotMatch::Normalised => Some("normalised text"),
+                SnapshotMatch::Prefix(tokens) => {
+                    prefix = format!("first {}", count(tokens, "token"));
+                    Some(prefix.as_str())
+                }
+            };
+            let tie = rule.tie_margin.map(|margin| format!("ties below {margin}"));
+            in_brackets(kind, matching.into_iter().chain(tie.as_deref()))
+        }
         Rule::Contains(text) | Rule::ContainsIgnoreCase(text) | Rule::Equals(text) => {
             format!("{kind} {}", quoted(text, LABEL_CHARS))
         }
@@ -56,7 +81,10 @@ fn asked(assertion: &Assertion) -> String {
                 None => format!("{kind} of {of}"),
             }
         }
-        Rule::Ttft(limit) | Rule::EndToEnd(limit) => format!("{kind} <= {limit:?}"),
+        Rule::Ttft(limit)
+        | Rule::InterToken(limit)
+        | Rule::Stall(limit)
+        | Rule::EndToEnd(limit) => format!("{kind} <= {limit:?}"),
     }
 }
 

@@ -7,20 +7,12 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::Value;
 
+use super::snapshot_rule::SnapshotRule;
 use super::spec::{AssertionSpec, SpecError};
 use super::text_rule::TextRule;
 use super::tool_rule::ToolRule;
 use crate::generation::FinishReason;
-use crate::loops::LoopState;
-
-/// How much of the output a snapshot fixes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SnapshotMatch {
-    /// Every token id.
-    Tokens,
-    /// The text only.
-    Text,
-}
+use crate::loops::{LoopKind, LoopState};
 
 /// A bound on how likely an answer is to the model that gave it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +30,8 @@ pub enum Rule {
     Loop {
         /// [`LoopState::Suspected`] or [`LoopState::Confirmed`].
         weakest: LoopState,
+        /// The kinds that count; all of them if there is none.
+        kinds: Vec<LoopKind>,
     },
     /// The answer contains this text.
     Contains(String),
@@ -72,9 +66,13 @@ pub enum Rule {
         members: Vec<(f64, Assertion)>,
     },
     /// The output equals the reviewed snapshot.
-    Snapshot(SnapshotMatch),
+    Snapshot(SnapshotRule),
     /// The first token of every generation came within this time.
     Ttft(Duration),
+    /// The mean time between the tokens of every generation is at most this.
+    InterToken(Duration),
+    /// No generation paused for longer than this once its first token had come.
+    Stall(Duration),
     /// Every generation took at most this time.
     EndToEnd(Duration),
 }
@@ -108,7 +106,7 @@ impl Assertion {
 }
 
 /// The types of this file, in the order of the documentation.
-const OWN: [&str; 15] = [
+const OWN: [&str; 17] = [
     "loop",
     "contains",
     "icontains",
@@ -119,6 +117,8 @@ const OWN: [&str; 15] = [
     "tool-called",
     "snapshot",
     "ttft",
+    "itl",
+    "stall",
     "e2e",
     "latency",
     "perplexity",
@@ -127,7 +127,15 @@ const OWN: [&str; 15] = [
 ];
 
 /// Those that have no `not-` form: they bound something, and the other bound is no wish.
-const NOT_NEGATABLE: [&str; 5] = ["max-tokens-used", "snapshot", "ttft", "e2e", "assert-set"];
+const NOT_NEGATABLE: [&str; 7] = [
+    "max-tokens-used",
+    "snapshot",
+    "ttft",
+    "itl",
+    "stall",
+    "e2e",
+    "assert-set",
+];
 
 impl AssertionSpec {
     /// Every type without its `not-` form, in the order of the documentation.
@@ -191,6 +199,7 @@ impl AssertionSpec {
         Ok(match base {
             "loop" => Rule::Loop {
                 weakest: self.loop_state()?,
+                kinds: self.loop_kinds()?,
             },
             "contains" => Rule::Contains(self.text()?),
             "icontains" => Rule::ContainsIgnoreCase(self.text()?),
@@ -207,8 +216,10 @@ impl AssertionSpec {
                 name: self.text()?,
                 args: self.args.clone().unwrap_or_default(),
             },
-            "snapshot" => Rule::Snapshot(self.snapshot_match()?),
+            "snapshot" => Rule::Snapshot(SnapshotRule::of(self)?),
             "ttft" => Rule::Ttft(self.duration()?),
+            "itl" => Rule::InterToken(self.duration()?),
+            "stall" => Rule::Stall(self.duration()?),
             "e2e" => Rule::EndToEnd(self.duration()?),
             "latency" => Rule::EndToEnd(Duration::from_secs_f64(
                 self.needed_threshold("in milliseconds")?.min(1e9) / 1e3,
@@ -269,7 +280,10 @@ impl AssertionSpec {
         let strangers = [
             ("args", self.args.is_some(), base == "tool-called"),
             ("state", self.state.is_some(), base == "loop"),
+            ("kind", self.loop_kinds.is_some(), base == "loop"),
             ("match", self.matching.is_some(), base == "snapshot"),
+            ("tokens", self.tokens.is_some(), base == "snapshot"),
+            ("tie_margin", self.tie_margin.is_some(), base == "snapshot"),
             ("threshold", self.threshold.is_some(), has_threshold),
             ("assert", self.assertions.is_some(), base == "assert-set"),
             (
@@ -308,6 +322,28 @@ mod tests {
     #[case(json!({"type": "contains", "value": "x", "weight": 2}), "contains: takes no 'weight'")]
     #[case(json!({"type": "contains", "value": "x", "threshold": 1}), "contains: takes no 'threshold'")]
     #[case(json!({"type": "latency", "value": 5}), "latency: takes no 'value'")]
+    #[case(json!({"type": "contains", "value": "x", "kind": "exact"}), "contains: takes no 'kind'")]
+    #[case(
+        json!({"type": "loop", "kind": ["exact", "exat"]}),
+        "loop: kind is 'exat', but must be one or several of exact, counter, template, near-duplicate, low-novelty"
+    )]
+    #[case(json!({"type": "snapshot", "tokens": 3}), "snapshot: 'tokens' belongs to match 'prefix'")]
+    #[case(
+        json!({"type": "snapshot", "match": "prefix"}),
+        "snapshot: match 'prefix' needs 'tokens', how many, at least 1"
+    )]
+    #[case(
+        json!({"type": "snapshot", "match": "txt"}),
+        "snapshot: match is 'txt', but must be 'tokens', 'prefix', 'text' or 'normalised'"
+    )]
+    #[case(
+        json!({"type": "snapshot", "match": "text", "tie_margin": 0.1}),
+        "snapshot: 'tie_margin' is for tokens; text has no margins"
+    )]
+    #[case(
+        json!({"type": "snapshot", "tie_margin": 2}),
+        "snapshot: tie_margin is 2, but must be above 0 and at most 1 logit"
+    )]
     #[case(json!({"type": "latency"}), "latency: needs a 'threshold' above 0, in milliseconds")]
     #[case(json!({"type": "assert-set"}), "assert-set: needs assertions under 'assert'")]
     #[case(
@@ -334,14 +370,14 @@ mod tests {
     #[test]
     fn every_documented_type_lowers() {
         let kinds = AssertionSpec::kinds();
-        assert_eq!(kinds.len(), 33);
+        assert_eq!(kinds.len(), 35);
         for kind in kinds {
             let value = match kind {
                 "loop" | "snapshot" | "latency" | "perplexity" | "perplexity-score"
                 | "assert-set" | "contains-html" => None,
                 "finish-reason" => Some(json!("stop")),
                 "max-tokens-used" | "word-count" => Some(json!(5)),
-                "ttft" | "e2e" => Some(json!("1.5s")),
+                "ttft" | "itl" | "stall" | "e2e" => Some(json!("1.5s")),
                 "is-json" | "contains-json" => Some(json!({"type": "object"})),
                 "trajectory:tool-args-match" => Some(json!({"name": "x", "args": {"a": 1}})),
                 _ => Some(json!("x")),

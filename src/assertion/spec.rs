@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::SnapshotMatch;
 use crate::generation::FinishReason;
-use crate::loops::LoopState;
+use crate::loops::{LoopKind, LoopState};
 
 /// One assertion as written, not yet checked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,9 +30,18 @@ pub struct AssertionSpec {
     /// `loop`: the weakest state that counts, `confirmed` (default) or `suspected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// `snapshot`: compare `tokens` (default) or only `text`.
+    /// `loop`: the kinds that count, one or a list; all of them without.
+    #[serde(default, rename = "kind", skip_serializing_if = "Option::is_none")]
+    pub loop_kinds: Option<Value>,
+    /// `snapshot`: compare `tokens` (default), a `prefix` of them, the `text`, or that `normalised`.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<String>,
+    /// `snapshot` with `match: prefix`: how many tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
+    /// `snapshot`: a first different token that won by less, in logits, is no difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tie_margin: Option<f64>,
     /// How much is asked for, where a type measures: a share, a distance, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
@@ -86,13 +94,32 @@ impl AssertionSpec {
         }
     }
 
-    pub(super) fn snapshot_match(&self) -> Result<SnapshotMatch, SpecError> {
-        match self.matching.as_deref() {
-            None | Some("tokens") => Ok(SnapshotMatch::Tokens),
-            Some("text") => Ok(SnapshotMatch::Text),
-            Some(other) => Err(self.problem(format!(
-                "match is '{other}', but must be 'tokens' or 'text'"
-            ))),
+    /// What `kind` of a `loop` may name.
+    #[must_use]
+    pub fn loop_kind_names() -> [&'static str; 5] {
+        LoopKind::OF_TEXT.map(LoopKind::key)
+    }
+
+    /// The kinds of loops that count; none means all.
+    pub(super) fn loop_kinds(&self) -> Result<Vec<LoopKind>, SpecError> {
+        let known = Self::loop_kind_names();
+        let wrong = |what: String| {
+            let known = known.join(", ");
+            self.problem(format!(
+                "kind is {what}, but must be one or several of {known}"
+            ))
+        };
+        let one = |value: &Value| {
+            let name = value.as_str().unwrap_or_default();
+            let mut kinds = LoopKind::OF_TEXT.into_iter();
+            let kind = kinds.find(|kind| kind.key() == name);
+            kind.ok_or_else(|| wrong(value.to_string().replace('"', "'")))
+        };
+        match &self.loop_kinds {
+            None => Ok(Vec::new()),
+            Some(Value::Array(kinds)) if kinds.is_empty() => Err(wrong("an empty list".to_owned())),
+            Some(Value::Array(kinds)) => kinds.iter().map(one).collect(),
+            Some(kind) => Ok(vec![one(kind)?]),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A check without evidence may neither pass nor fail: a control that has to fail would be held
 //! to have failed. So it is an error of the run.
 
-use super::{Assertion, Rule, SnapshotMatch};
+use super::{Assertion, Rule};
 use crate::generation::{Conversation, Exchange};
 use crate::metrics::Timings;
 
@@ -38,7 +38,7 @@ pub fn unjudgeable(conversation: &Conversation, assertions: &[Assertion]) -> Opt
     rules
         .into_iter()
         .find_map(|(assertion, rule, all)| match rule {
-            Rule::Snapshot(SnapshotMatch::Tokens) if no_ids(all) => Some(format!(
+            Rule::Snapshot(rule) if rule.needs_ids() && no_ids(all) => Some(format!(
                 "'{}' (line {}) compares token ids, and this target gives none: write {{type: \
                  snapshot, match: text}}, or test in this process or through `loopwatch serve`",
                 assertion.kind, assertion.line

@@ -15,6 +15,8 @@ use crate::runner::RunEvent;
 pub(super) struct Events {
     out: Option<Box<dyn Write>>,
     started: Instant,
+    /// The same as records write it: quarantines look at the day.
+    started_at: String,
     /// The first line that could not be written ends the stream, not the run.
     problem: Option<String>,
 }
@@ -42,6 +44,7 @@ impl Events {
         Ok(Self {
             out,
             started: Instant::now(),
+            started_at: super::provenance::now(),
             problem: None,
         })
     }
@@ -72,7 +75,7 @@ impl Events {
             }),
             RunEvent::CaseFinished { record, .. } => self.write(&EventLine::CaseFinished {
                 at_ms,
-                case: Box::new(CaseResult::of(record, &locate)),
+                case: Box::new(CaseResult::of(record, &self.started_at, &locate)),
             }),
         }
     }

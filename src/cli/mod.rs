@@ -42,6 +42,7 @@ mod summary;
 mod sweep;
 mod table;
 mod targets;
+mod watch;
 
 use std::process::ExitCode;
 

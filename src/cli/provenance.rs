@@ -16,9 +16,7 @@ pub(super) fn collect(
         format: FORMAT_VERSION,
         tool: concat!("loopwatch ", env!("CARGO_PKG_VERSION")).to_owned(),
         command: std::env::args().collect(),
-        started_at: jiff::Timestamp::try_from(SystemTime::now())
-            .map(|now| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-            .unwrap_or_default(),
+        started_at: now(),
         platform: platform(),
         processor: processor().unwrap_or_else(|| "unknown".to_owned()),
         threads,
@@ -28,6 +26,13 @@ pub(super) fn collect(
         models,
         plan: None,
     }
+}
+
+/// The time in UTC, as records have it.
+pub(super) fn now() -> String {
+    jiff::Timestamp::try_from(SystemTime::now())
+        .map(|now| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
 }
 
 /// Operating system and architecture.

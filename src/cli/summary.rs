@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::screen::Screen;
 use super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
-use crate::gate::{Gate, Status};
+use crate::assertion::Quarantine;
+use crate::gate::{Excuse, Gate, Status};
 use crate::record::{CaseRecord, CaseVerdict, Provenance, Record, Summary};
 use crate::snapshot::{PendingSnapshot, Unreferenced};
 
@@ -21,6 +22,10 @@ pub(super) fn print(
     let mut out = screen.lock();
     failures(&mut out, record)?;
     retries(&mut out, record)?;
+    let passed = record.cases.iter();
+    for case in passed.filter(|case| case.verdict == CaseVerdict::Passed) {
+        excuse(&mut out, case, &record.provenance.started_at)?;
+    }
     totals(&mut out, record, summary)?;
     if !pending.is_empty() {
         writeln!(
@@ -81,6 +86,7 @@ pub(super) fn failures(out: &mut impl Write, record: &Record) -> std::io::Result
             case.scenario_line
         )?;
         failure(out, case)?;
+        excuse(out, case, &record.provenance.started_at)?;
         let command = again(case, &record.provenance);
         writeln!(out, "  {DIM}again{RESET} {command}")?;
     }
@@ -134,6 +140,23 @@ fn failure(out: &mut impl Write, case: &CaseRecord) -> std::io::Result<()> {
     writeln!(out, "  {DIM}why{RESET} {}", case.why.trim())
 }
 
+/// Whether a failure is excused, and until when.
+fn excuse(out: &mut impl Write, case: &CaseRecord, started_at: &str) -> std::io::Result<()> {
+    let (Some(excuse), Some(quarantine)) = (Excuse::of(case, started_at), &case.quarantine) else {
+        return Ok(());
+    };
+    let Quarantine { until, why } = quarantine;
+    match excuse {
+        Excuse::Holds => writeln!(out, "  {LOOP}in quarantine{RESET} until {until}: {why}"),
+        Excuse::Ended => writeln!(out, "  {BAD}its quarantine ended{RESET} on {until}: {why}"),
+        Excuse::NotNeeded => writeln!(
+            out,
+            "{LOOP}passes{RESET} {}: its quarantine until {until} is not needed ({why})",
+            case.id
+        ),
+    }
+}
+
 /// The command that runs this case alone, with what was laid over its scenario.
 fn again(case: &CaseRecord, provenance: &Provenance) -> String {
     let mut words = provenance.environment.clone();
@@ -182,8 +205,14 @@ pub(super) fn totals(
             write!(out, ", {count} {word}")?;
         }
     }
-    if gate.tolerated > 0 {
-        write!(out, " ({} within a threshold)", gate.tolerated)?;
+    let within = gate.tolerated - gate.quarantined;
+    for (count, word) in [
+        (within, "within a threshold"),
+        (gate.quarantined, "in quarantine"),
+    ] {
+        if count > 0 {
+            write!(out, " ({count} {word})")?;
+        }
     }
     writeln!(
         out,

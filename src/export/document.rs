@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::problem::{Problem, problems};
 use super::threshold::ThresholdResult;
-use crate::gate::Gate;
+use crate::gate::{Excuse, Gate};
 use crate::metrics::Timings;
 use crate::record::{
     CaseRecord, CaseVerdict, ControlRecord, ModelProvenance, PlannedCase, Record, Repeats,
@@ -154,6 +154,9 @@ pub struct CaseResult {
     /// The runs of a case that is run several times; what else stands here is of one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<RepeatResult>,
+    /// What excuses its failure, until when: absent if it passed, or if nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excused: Option<String>,
     /// Requests that were sent again, and passed or failed in the end.
     pub retries: usize,
     /// What keeps it from passing: nothing if it passed.
@@ -225,7 +228,7 @@ impl Document {
         let cases: Vec<CaseResult> = record
             .cases
             .iter()
-            .map(|case| CaseResult::of(case, locate))
+            .map(|case| CaseResult::of(case, &record.provenance.started_at, locate))
             .collect();
         let not_run = not_run(record, locate);
         let count = |outcome| cases.iter().filter(|case| case.outcome == outcome).count();
@@ -315,9 +318,11 @@ fn not_run(record: &Record, locate: &dyn Fn(&str) -> String) -> Vec<NotRun> {
 }
 
 impl CaseResult {
-    /// What the record of a case means.
+    /// What the record of a case means, in a run that began at this time.
     #[must_use]
-    pub fn of(case: &CaseRecord, locate: &dyn Fn(&str) -> String) -> Self {
+    pub fn of(case: &CaseRecord, started_at: &str, locate: &dyn Fn(&str) -> String) -> Self {
+        let holds = Excuse::of(case, started_at) == Some(Excuse::Holds);
+        let quarantine = case.quarantine.as_ref().filter(|_| holds);
         let exchanges = &case.run.conversation.exchanges;
         let first = exchanges.first();
         let duration_us: u64 = exchanges
@@ -346,6 +351,8 @@ impl CaseResult {
                 .and_then(|exchange| Timings::of(&exchange.transcript).ttft_us)
                 .map(|us| us as f64 / 1e3),
             duration_ms: duration_us as f64 / 1e3,
+            excused: quarantine
+                .map(|one| format!("in quarantine until {}: {}", one.until, one.why)),
             retries: all.map(|exchange| exchange.transcript.retries.len()).sum(),
             problems: problems(case, locate),
             repeats: case.repeats.as_ref().map(RepeatResult::of),

@@ -73,12 +73,16 @@ fn annotation(case: &CaseResult, problem: &Problem) -> String {
         .column
         .map_or_else(String::new, |column| format!(",col={column}"));
     let title = format!("{}: {}", case.id, problem.label);
+    let (level, message) = match &case.excused {
+        None => ("error", problem.message.clone()),
+        Some(excused) => ("warning", format!("{excused}\n{}", problem.message)),
+    };
     format!(
-        "::error file={},line={}{column},title={}::{}",
+        "::{level} file={},line={}{column},title={}::{}",
         property(problem.file(case)),
         problem.line,
         property(&title),
-        data(&cut(&problem.message, MESSAGE_BYTES)),
+        data(&cut(&message, MESSAGE_BYTES)),
     )
 }
 

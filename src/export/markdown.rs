@@ -128,6 +128,9 @@ fn section(case: &CaseResult) -> String {
         prose(&case.scenario),
         case.line
     );
+    if let Some(excused) = &case.excused {
+        let _ = writeln!(text, "\n_{}_", prose(excused));
+    }
     for problem in &case.problems {
         let file = match &problem.file {
             Some(file) => format!("{}:", prose(file)),

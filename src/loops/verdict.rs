@@ -36,6 +36,26 @@ pub enum LoopKind {
 }
 
 impl LoopKind {
+    /// The kinds that are found in what a model writes in one answer.
+    pub const OF_TEXT: [Self; 5] = [
+        Self::Exact,
+        Self::Counter,
+        Self::Template,
+        Self::NearDuplicate,
+        Self::LowNovelty,
+    ];
+
+    /// The name in files: that of reports, in one word.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::LowNovelty => "low-novelty",
+            Self::ToolCalls => "tool-calls",
+            Self::Surprisal => "no-surprise",
+            other => other.name(),
+        }
+    }
+
     /// The name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {

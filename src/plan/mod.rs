@@ -20,9 +20,9 @@ pub use overrides::Overrides;
 pub use shard::Shard;
 
 pub use crate::endpoint::Endpoint;
-pub use crate::scenario::{GroupThreshold, Limits, MockTools, ModelName, Script};
+pub use crate::scenario::{GroupThreshold, Limits, MockTools, Mocked, ModelName, Script};
 
-use crate::assertion::{Assertion, AssertionSpec, Repeat};
+use crate::assertion::{Assertion, AssertionSpec, Quarantine, Repeat};
 use crate::generation::{SamplingError, SamplingParams, SamplingSettings, TemplateVariables};
 use crate::scenario::{Scenario, Test};
 
@@ -66,6 +66,8 @@ pub struct Case {
     pub control: Option<CaseControl>,
     /// How often it is run, if more than once.
     pub repeat: Option<Repeat>,
+    /// Until when its failures are excused, if they are.
+    pub quarantine: Option<Quarantine>,
     /// The thresholds of its scenario that it belongs to.
     pub thresholds: Vec<GroupThreshold>,
     /// What must hold.
@@ -211,7 +213,7 @@ fn case(
         },
         target: Endpoint::Engine,
         script: test.script.clone(),
-        tools: scenario.tools.clone(),
+        tools: test.tools.clone(),
         template: test.template.overlaid(&overrides.template),
         sampling,
         limits: limits
@@ -219,6 +221,7 @@ fn case(
             .map_err(|problem| PlanError(format!("--set: {problem}")))?,
         control,
         repeat: test.repeat,
+        quarantine: test.quarantine.clone(),
         assertions: test.assertions.clone(),
         specs: test.specs.clone(),
     })

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::assertion::{AssertionSpec, Judgement};
+use crate::assertion::{AssertionSpec, Judgement, Quarantine};
 use crate::generation::{Conversation, SamplingParams, SamplingSettings, TemplateVariables};
 
 /// Version of the format; a reader refuses others.
@@ -196,6 +196,9 @@ pub struct CaseRecord {
     /// The same run with the cure removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlRecord>,
+    /// Until when its failures are excused, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
 }
 
 impl CaseRecord {

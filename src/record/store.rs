@@ -428,6 +428,7 @@ pub(super) mod tests {
             },
             repeats: None,
             control: None,
+            quarantine: None,
         }
     }
 

@@ -6,10 +6,11 @@
 use serde::Serialize;
 
 use super::filter;
-use super::looped::{LoopView, extent, loop_mark, loop_view, main_loop};
+use super::looped::{LoopView, extent, loop_view, main_loop};
 use super::numbers::{MISSING, count, micros, rate};
 use super::page::Mark;
 use super::plot;
+use super::repeats::{self, RepeatsView};
 use super::ribbon::{Ribbon, ribbon};
 use super::settings::{self, SettingRow};
 use super::timing::{self, TimingRow};
@@ -66,6 +67,8 @@ pub(super) struct CaseView {
     pub(super) model: String,
     pub(super) passed: bool,
     pub(super) verdict: Mark,
+    /// What is to be said about its quarantine.
+    pub(super) excuse: Option<Mark>,
     pub(super) tokens: String,
     pub(super) ttft: String,
     pub(super) decode: String,
@@ -73,6 +76,8 @@ pub(super) struct CaseView {
     pub(super) loops: Mark,
     pub(super) snapshot: Mark,
     pub(super) control_outcome: Mark,
+    /// All runs, where there are several.
+    pub(super) repeats: Option<RepeatsView>,
     /// Why it did not pass.
     pub(super) problems: Vec<CheckView>,
     pub(super) checks: Vec<CheckView>,
@@ -110,6 +115,7 @@ impl CaseView {
         Self {
             why: String::new(),
             checks: Vec::new(),
+            repeats: None,
             shared: Vec::new(),
             control: None,
             settings: Vec::new(),
@@ -147,6 +153,7 @@ impl CaseView {
                 CaseVerdict::Failed => Mark::bad("failed"),
                 CaseVerdict::Errored => Mark::warn("could not run"),
             },
+            excuse: None,
             tokens: known(generated, count(conversation.output_tokens())),
             ttft: micros(timing::slowest_ttft(conversation)),
             decode: rate(timing::pooled_decode_tps(conversation)),
@@ -154,7 +161,8 @@ impl CaseView {
                 .last()
                 .map_or(MISSING, |last| last.transcript.finish_reason.as_str())
                 .to_owned(),
-            loops: loop_mark(&case.run),
+            loops: repeats::loops(case),
+            repeats: repeats::repeats(case),
             snapshot: snapshot_mark(&case.run),
             control_outcome: control.map_or_else(|| Mark::none(MISSING), control_mark),
             problems: problems(case),

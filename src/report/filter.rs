@@ -25,7 +25,8 @@ const FILTERS: [(&str, &str, Keeps); 4] = [
         case.verdict != CaseVerdict::Passed
     }),
     ("is-loop", "with a loop", |case| {
-        !case.run.judgement.loops.is_empty()
+        let mut runs = case.runs().into_iter();
+        runs.any(|run| !run.judgement.loops.is_empty())
     }),
     ("is-different", "different from the snapshot", |case| {
         let checks = case.run.judgement.checks.iter();

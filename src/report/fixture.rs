@@ -256,6 +256,7 @@ fn case(
         run,
         repeats: None,
         control: None,
+        quarantine: None,
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The page needs no network and no script: its own policy forbids both, so that hostile model
 //! output stays text even if it were not escaped. This module knows records and how to show them:
-//! `page` says what the page says, `case` and `turns` do so for one case, `marking`, `plot`
-//! and `ribbon` make its evidence, `filter` narrows it, and the templates lay it out. It does not run or judge anything,
+//! `page` says what the page says, `thresholds` what groups of runs had to hold, `case`, `turns` and
+//! `repeats` what one case says, `marking`, `plot` and `ribbon` make its evidence, `filter` narrows it,
+//! and the templates lay it out. It does not run or judge anything,
 //! does no IO and reads no clock, so the same record always gives the same page.
 
 mod case;
@@ -15,9 +16,11 @@ mod marking;
 mod numbers;
 mod page;
 mod plot;
+mod repeats;
 mod ribbon;
 mod settings;
 pub mod sweep;
+mod thresholds;
 mod timing;
 mod turns;
 

@@ -5,10 +5,13 @@
 
 use serde::Serialize;
 
-use super::case::{CaseView, Detail};
+use super::case::{CaseView, CheckView, Detail};
 use super::filter::{Filter, filters};
 use super::numbers::{MISSING, command, count, millis, moment, things};
-use crate::record::{CaseVerdict, Provenance, Record};
+use super::thresholds::thresholds;
+use crate::assertion::Quarantine;
+use crate::gate::{Excuse, Gate, Status};
+use crate::record::{CaseRecord, CaseVerdict, Provenance, Record};
 
 /// A judgement that is told by its icon and its words, and supported by a colour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,6 +65,8 @@ pub(super) struct Page {
     pub(super) notices: Vec<String>,
     pub(super) facts: Vec<Fact>,
     pub(super) command: String,
+    /// What groups of runs had to hold.
+    pub(super) thresholds: Vec<CheckView>,
     /// How to run each scenario file again, alone.
     pub(super) scenarios: Vec<String>,
     /// In the order of the record.
@@ -86,11 +91,16 @@ impl Page {
                 let brief = many && (passed || in_full >= MANY_CASES);
                 in_full += usize::from(!brief);
                 let detail = if brief { Detail::Brief } else { Detail::Full };
-                CaseView::of(case, number, detail)
+                CaseView {
+                    excuse: excuse(case, &record.provenance.started_at),
+                    ..CaseView::of(case, number, detail)
+                }
             })
             .collect();
+        let gate = Gate::of(record);
         Self {
-            verdict: headline(record),
+            verdict: headline(record, &gate),
+            thresholds: thresholds(&gate),
             notices: notices(record),
             facts: facts(record),
             command: command(&record.provenance.command),
@@ -102,8 +112,35 @@ impl Page {
     }
 }
 
-/// The verdict over the run, in words.
-fn headline(record: &Record) -> Mark {
+/// What is to be said about the quarantine of a case, if it is in one.
+fn excuse(case: &CaseRecord, started_at: &str) -> Option<Mark> {
+    let quarantine = case.quarantine.as_ref()?;
+    let Quarantine { until, why } = quarantine;
+    Some(match Excuse::of(case, started_at)? {
+        Excuse::Holds => Mark::warn(format!("in quarantine until {until}: {why}")),
+        Excuse::Ended => Mark::bad(format!("its quarantine ended on {until}: {why}")),
+        Excuse::NotNeeded => Mark::none(format!("its quarantine until {until} is not needed")),
+    })
+}
+
+/// The verdict over the run, in words: that of its cases, and of its thresholds.
+fn headline(record: &Record, gate: &Gate) -> Mark {
+    let cases = headline_of_cases(record, gate.tolerated);
+    let verdicts = gate.verdicts.iter();
+    let broken = verdicts.filter(|one| one.status == Status::Broken).count();
+    let do_not = if broken == 1 { "does" } else { "do" };
+    match broken {
+        0 => cases,
+        _ => Mark::bad(format!(
+            "{}, and {} {do_not} not hold",
+            cases.text,
+            things(broken, "threshold")
+        )),
+    }
+}
+
+/// The verdict over the cases. So many failures are within a threshold on passes that holds.
+fn headline_of_cases(record: &Record, tolerated: usize) -> Mark {
     let with = |verdict| {
         let cases = record.cases.iter();
         cases.filter(|case| case.verdict == verdict).count()
@@ -115,6 +152,10 @@ fn headline(record: &Record) -> Mark {
         _ if total == 0 => return Mark::warn("No case was run"),
         (0, 0) => Mark::good(format!("{} passed", of_total(total))),
         (0, _) => Mark::warn(format!("{} could not run", of_total(errored))),
+        (_, 0) if failed <= tolerated => Mark::good(format!(
+            "{} failed, as a threshold or a quarantine allows",
+            of_total(failed)
+        )),
         (_, 0) => Mark::bad(format!("{} failed", of_total(failed))),
         _ => Mark::bad(format!(
             "{} failed, {} could not run",
@@ -257,7 +298,8 @@ fn scenarios(record: &Record) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Summary;
+    use crate::gate::Verdict;
+    use crate::record::{PlannedThreshold, Summary};
     use crate::report::fixture;
 
     fn headline_of(verdicts: &[CaseVerdict], summary: Option<Summary>) -> String {
@@ -271,7 +313,7 @@ mod tests {
                 ..template.clone()
             })
             .collect();
-        let mark = headline(&record);
+        let mark = headline(&record, &Gate::default());
         format!("{} {}", mark.tone, mark.text)
     }
 
@@ -292,6 +334,66 @@ mod tests {
         ] {
             assert_eq!(headline_of(&verdicts, done), expected);
         }
+    }
+
+    #[test]
+    fn a_threshold_changes_the_verdict_of_the_cases() {
+        let mut record = fixture::record();
+        record
+            .cases
+            .retain(|case| case.verdict == CaseVerdict::Failed);
+        let verdict = |status| Verdict {
+            planned: PlannedThreshold {
+                metric: "pass".to_owned(),
+                expression: "rate >= 0.5".to_owned(),
+                tag: None,
+                scenario: "s.yaml".to_owned(),
+                file: None,
+                line: 7,
+                column: 3,
+                cases: Vec::new(),
+            },
+            status,
+            fact: "0.600 (3 of 5 runs)".to_owned(),
+        };
+        let shown = |tolerated, status| {
+            let verdicts = vec![verdict(status)];
+            let mark = headline(
+                &record,
+                &Gate {
+                    verdicts,
+                    tolerated,
+                    quarantined: 0,
+                },
+            );
+            format!("{} {}", mark.tone, mark.text)
+        };
+        assert_eq!(
+            shown(3, Status::Held),
+            "good 3 of 3 cases failed, as a threshold or a quarantine allows"
+        );
+        assert_eq!(shown(2, Status::Held), "bad 3 of 3 cases failed");
+        assert_eq!(shown(0, Status::NotJudged), "bad 3 of 3 cases failed");
+        assert_eq!(
+            shown(0, Status::Broken),
+            "bad 3 of 3 cases failed, and 1 threshold does not hold"
+        );
+        let lines = thresholds(&Gate {
+            verdicts: vec![verdict(Status::Broken), verdict(Status::NotJudged)],
+            tolerated: 0,
+            quarantined: 0,
+        });
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{} {} {}", line.mark.icon, line.mark.text, line.place))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "✗ pass rate >= 0.5 s.yaml:7",
+                "! pass rate >= 0.5: not judged s.yaml:7"
+            ]
+        );
     }
 
     #[test]

@@ -170,6 +170,7 @@ pub(super) fn record_of(
         run,
         repeats,
         control,
+        quarantine: case.quarantine.clone(),
     }
 }
 

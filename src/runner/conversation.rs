@@ -6,11 +6,12 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::limits::{LimitWatch, over};
 use crate::generation::{
     Conversation, Event, EventKind, Exchange, FinishReason, GenerateRequest, Message, Prompt, Role,
     SamplingParams, Transcript, Usage,
 };
-use crate::plan::{Case, Script};
+use crate::plan::{Case, Mocked, Script};
 use crate::target::Target;
 
 /// How a conversation ended.
@@ -106,32 +107,46 @@ impl Talk<'_> {
                 variables: self.case.template.clone(),
             };
             self.exchange(prompt, added, on_token).await?;
-            added = self.answer_calls();
+            added = self.answer_calls().await?;
             if added.is_empty() {
                 return Ok(());
             }
         }
     }
 
-    /// Lets the mocks answer the calls of the last generation, and returns their messages.
-    fn answer_calls(&mut self) -> Vec<Message> {
+    /// Lets the mocks answer the calls of the last generation, one after the other, and returns
+    /// their messages.
+    async fn answer_calls(&mut self) -> Result<Vec<Message>, Ending> {
         let Some(last) = self.conversation.exchanges.last_mut() else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         self.history.push(last.transcript.message());
-        last.tool_results = last
-            .transcript
-            .tool_calls
-            .iter()
-            .map(|call| self.case.tools.answer(call))
-            .collect();
-        last.tool_results
-            .iter()
-            .map(|result| Message {
-                tool_call_id: result.call.id.clone(),
-                ..Message::text(Role::Tool, &result.content)
-            })
-            .collect()
+        let calls = last.transcript.tool_calls.iter();
+        let mocked: Vec<Mocked> = calls.map(|call| self.case.tools.answer(call)).collect();
+        let delay = mocked.iter().map(|one| one.delay).sum();
+        last.tool_results = mocked.into_iter().map(|one| one.result).collect();
+        let messages = last.tool_results.iter().map(|result| Message {
+            tool_call_id: result.call.id.clone(),
+            ..Message::text(Role::Tool, &result.content)
+        });
+        let messages = messages.collect();
+        self.wait(delay).await?;
+        Ok(messages)
+    }
+
+    /// Waits as long as tools take; the user and the time limit do not wait for them.
+    async fn wait(&mut self, delay: Duration) -> Result<(), Ending> {
+        if delay.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            _ = self.interrupted.wait_for(|stop| *stop) => Err(Ending::Interrupted),
+            slept = timeout_at(self.deadline, tokio::time::sleep(delay)) => slept.map_err(|_| {
+                let limit = self.case.limits.time_limit.as_secs_f64();
+                Ending::Limit(format!("time_limit: the tools had not answered after {limit} s"))
+            }),
+        }
     }
 
     /// One request and its answer.
@@ -155,7 +170,15 @@ impl Talk<'_> {
                     transcript,
                     tool_results: Vec::new(),
                 });
-                ended
+                ended?;
+                // A target that tells no tokens tells how many there were when it has ended.
+                match over(
+                    self.case.limits.token_limit,
+                    self.conversation.output_tokens(),
+                ) {
+                    Some(limit) => Err(Ending::Limit(limit)),
+                    None => Ok(()),
+                }
             }
             Err(error) => {
                 ended?;
@@ -175,15 +198,20 @@ impl Talk<'_> {
         let mut stream = self.target.generate(request);
         let mut events = Vec::new();
         let mut usage = Usage::default();
+        let before = self.conversation.output_tokens();
+        let mut watch = LimitWatch::new(&self.case.limits, started, self.deadline);
         loop {
             let next = tokio::select! {
                 biased;
                 _ = self.interrupted.wait_for(|stop| *stop) => return (events, Err(Ending::Interrupted)),
-                next = timeout_at(self.deadline, stream.next()) => next,
+                next = timeout_at(watch.until(), stream.next()) => next,
             };
+            if let Some(limit) = watch.broken(&next, before + usage.output_tokens) {
+                events.push(cut(started.elapsed(), usage));
+                return (events, Err(Ending::Limit(limit)));
+            }
             match next {
-                // A reader that was held up finds events that came too late.
-                Ok(Some(Ok(event))) if started + event.at <= self.deadline => {
+                Ok(Some(Ok(event))) => {
                     match &event.kind {
                         EventKind::Started { input_tokens } => usage.input_tokens = *input_tokens,
                         EventKind::Delta { .. } => {
@@ -202,19 +230,7 @@ impl Talk<'_> {
                     events.push(cut(started.elapsed(), usage));
                     return (events, Err(Ending::Error(error.to_string())));
                 }
-                Ok(None) => return (events, Ok(())),
-                Ok(Some(Ok(_))) | Err(_) => {
-                    events.push(cut(started.elapsed(), usage));
-                    let limit = self.case.limits.time_limit;
-                    return (
-                        events,
-                        Err(Ending::Limit(format!(
-                            "time_limit: not finished after {} s and {} tokens of the last generation",
-                            limit.as_secs_f64(),
-                            usage.output_tokens
-                        ))),
-                    );
-                }
+                Ok(None) | Err(_) => return (events, Ok(())),
             }
         }
     }

@@ -8,6 +8,7 @@ mod case;
 mod conversation;
 mod in_turn;
 mod judging;
+mod limits;
 mod reference;
 mod slots;
 

@@ -33,8 +33,14 @@ impl Slots {
 /// Whether company could change the verdict on a case: it asserts a time, or has less than the
 /// usual time to finish.
 pub(super) fn wants_no_company(case: &Case) -> bool {
-    let timed = |rule: &Rule| matches!(rule, Rule::Ttft(_) | Rule::EndToEnd(_));
+    let timed = |rule: &Rule| {
+        matches!(
+            rule,
+            Rule::Ttft(_) | Rule::InterToken(_) | Rule::Stall(_) | Rule::EndToEnd(_)
+        )
+    };
     case.limits.time_limit < Limits::default().time_limit
+        || case.limits.stall_limit.is_some()
         || case
             .assertions
             .iter()

@@ -7,6 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::assertion_wire::AssertionWire;
 use super::lower_test::Tests;
+use super::mock::MockTool;
 use super::template::{self, TemplateError};
 use super::tool_names::check_call;
 use super::variables::{self, Bound};
@@ -69,6 +70,7 @@ pub(super) fn placed<'a>(
 /// The assertions of one case, checked, and the same as written.
 pub(super) fn lower(
     all: &Tests<'_>,
+    tools: &[MockTool],
     written: &[Placed<'_>],
     bound: &Bound<'_>,
 ) -> Result<(Vec<Assertion>, Vec<AssertionSpec>), YamlError> {
@@ -92,7 +94,7 @@ pub(super) fn lower(
             }
         })?;
         for rule in lowered.rules() {
-            check_call(source, at, all.tools, rule)?;
+            check_call(source, at, tools, rule)?;
         }
         assertions.push(lowered);
         specs.push(spec);

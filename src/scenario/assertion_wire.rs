@@ -18,7 +18,10 @@ const KEYS: &[&str] = &[
     "value",
     "args",
     "state",
+    "kind",
     "match",
+    "tokens",
+    "tie_margin",
     "threshold",
     "weight",
     "assert",
@@ -59,7 +62,10 @@ impl<'de> Visitor<'de> for Spellings {
                 "value" if !short => spec.value = Some(map.next_value()?),
                 "args" if !short => spec.args = Some(map.next_value()?),
                 "state" if !short => spec.state = Some(map.next_value()?),
+                "kind" if !short => spec.loop_kinds = Some(map.next_value()?),
                 "match" if !short => spec.matching = Some(map.next_value()?),
+                "tokens" if !short => spec.tokens = Some(map.next_value()?),
+                "tie_margin" if !short => spec.tie_margin = Some(map.next_value()?),
                 "threshold" if !short => spec.threshold = Some(map.next_value()?),
                 "weight" if !short => spec.weight = Some(map.next_value()?),
                 "assert" if !short => spec.assertions = Some(members(map.next_value()?)),
@@ -110,6 +116,7 @@ impl JsonSchema for AssertionWire {
             .iter()
             .map(|kind| (kind.clone(), Value::Object(serde_json::Map::new())))
             .collect();
+        let loops = AssertionSpec::loop_kind_names();
         json_schema!({
             "description": "A type, a type with its value, or the full form.",
             "oneOf": [
@@ -130,7 +137,13 @@ impl JsonSchema for AssertionWire {
                         "threshold": {"type": "number", "minimum": 0, "description": "How much is asked for: a share, a distance, milliseconds."},
                         "weight": {"type": "number", "exclusiveMinimum": 0, "description": "Within an assert-set: how much it counts."},
                         "assert": {"type": "array", "items": members, "minItems": 1, "description": "assert-set: its assertions."},
-                        "match": {"type": "string", "enum": ["tokens", "text"], "description": "snapshot: what is compared."},
+                        "kind": {"description": "loop: the kinds that count, one or a list.", "oneOf": [
+                            {"enum": loops},
+                            {"type": "array", "items": {"enum": loops}, "minItems": 1},
+                        ]},
+                        "match": {"type": "string", "enum": ["tokens", "prefix", "text", "normalised"], "description": "snapshot: what is compared."},
+                        "tokens": {"type": "integer", "minimum": 1, "description": "snapshot with match: prefix: how many tokens."},
+                        "tie_margin": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "snapshot: a first different token that won by less, in logits, is no difference."},
                     },
                 },
             ],

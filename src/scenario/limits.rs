@@ -11,6 +11,11 @@ impl LimitsWire {
         Self {
             max_turns: over.max_turns.or(self.max_turns),
             time_limit: over.time_limit.clone().or_else(|| self.time_limit.clone()),
+            token_limit: over.token_limit.or(self.token_limit),
+            stall_limit: over
+                .stall_limit
+                .clone()
+                .or_else(|| self.stall_limit.clone()),
         }
     }
 
@@ -24,15 +29,20 @@ impl LimitsWire {
         if max_turns == 0 {
             return Err("limits: max_turns is 0, but must be at least 1".to_owned());
         }
-        let time_limit = match &self.time_limit {
-            None => defaults.time_limit,
-            Some(text) => duration(text).ok_or_else(|| {
-                format!("limits: time_limit '{text}' is no duration; write it as 500ms, 30s or 2m")
-            })?,
+        if self.token_limit == Some(0) {
+            return Err("limits: token_limit is 0, but must be at least 1".to_owned());
+        }
+        let time = |name: &str, text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => duration(text).map(Some).ok_or_else(|| {
+                format!("limits: {name} '{text}' is no duration; write it as 500ms, 30s or 2m")
+            }),
         };
         Ok(Limits {
             max_turns,
-            time_limit,
+            time_limit: time("time_limit", &self.time_limit)?.unwrap_or(defaults.time_limit),
+            token_limit: self.token_limit,
+            stall_limit: time("stall_limit", &self.stall_limit)?,
         })
     }
 }

@@ -7,9 +7,8 @@ use serde_saphyr::Spanned;
 
 use super::layers::{self, Layer};
 use super::lower_test::{Tests, lower_test};
-use super::mock::{MockTool, MockTools};
 use super::thresholds;
-use super::tools::lower_tools;
+use super::tools;
 use super::variables::{Scope, Written};
 use super::wire::TestWire;
 use super::{DEFAULT_MODEL, ModelName, Scenario, Test};
@@ -39,12 +38,11 @@ pub(super) fn lower(path: &Path, text: &str) -> Result<Scenario, YamlError> {
         said("description", &file.description)?,
         said("why", &file.why)?,
     );
-    let tools = tools(&layers)?;
     let written = file.tests.as_ref().ok_or_else(|| missing("tests"))?;
     if written.value.is_empty() {
         return Err(source.error(&written.referenced, "there is no test"));
     }
-    let tests = lower_tests(&layers, &source, &written.value, &tools)?;
+    let tests = lower_tests(&layers, &source, &written.value)?;
     let tags = tags(&layers);
     let thresholds = thresholds::lower(&layers, &tests, &tags)?;
     Ok(Scenario {
@@ -55,7 +53,6 @@ pub(super) fn lower(path: &Path, text: &str) -> Result<Scenario, YamlError> {
         tags,
         model: model(path, &layers),
         target: target(&layers)?,
-        tools: MockTools { tools },
         tests,
         thresholds,
     })
@@ -71,7 +68,6 @@ fn lower_tests(
     layers: &[Layer],
     source: &Source<'_>,
     written: &[Spanned<TestWire>],
-    tools: &[MockTool],
 ) -> Result<Vec<Test>, YamlError> {
     let mut scope = Scope::default();
     for layer in layers {
@@ -90,7 +86,7 @@ fn lower_tests(
     let all = Tests {
         layers,
         source: *source,
-        tools,
+        tools: &tools::written(layers),
         scope: &scope,
         template: &template,
     };
@@ -105,24 +101,6 @@ fn lower_tests(
         tests.extend(lower_test(&all, test)?);
     }
     Ok(tests)
-}
-
-/// The tools of all files, in their order. One of the same name takes the place of an earlier one.
-fn tools(layers: &[Layer]) -> Result<Vec<MockTool>, YamlError> {
-    let mut tools: Vec<MockTool> = Vec::new();
-    for layer in layers {
-        let file = &layer.file;
-        for tool in lower_tools(&layer.source(), &file.tools, file.fixtures.as_deref())? {
-            match tools
-                .iter_mut()
-                .find(|other| other.spec.name == tool.spec.name)
-            {
-                Some(other) => *other = tool,
-                None => tools.push(tool),
-            }
-        }
-    }
-    Ok(tools)
 }
 
 /// The tags of all files, each once.

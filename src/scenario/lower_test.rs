@@ -4,12 +4,13 @@ use serde_saphyr::{Location, Spanned};
 
 use super::asserted::{self, Placed, names_of};
 use super::layers::Layer;
-use super::mock::MockTool;
+use super::mock::MockTools;
 use super::template;
+use super::tools::{self, WrittenTool};
 use super::variables::{self, Bound, Scope, Written};
 use super::wire::{ControlWire, LimitsWire, TestWire};
 use super::{Control, Script, Test};
-use crate::assertion::{Assertion, Repeat};
+use crate::assertion::{Assertion, Quarantine, Repeat};
 use crate::generation::{Message, Role, SamplingSettings, TemplateVariables};
 use crate::yaml::{Source, YamlError, remedy};
 
@@ -19,7 +20,7 @@ pub(super) struct Tests<'a> {
     pub(super) layers: &'a [Layer],
     /// The file of the tests.
     pub(super) source: Source<'a>,
-    pub(super) tools: &'a [MockTool],
+    pub(super) tools: &'a [WrittenTool<'a>],
     pub(super) scope: &'a Scope<'a>,
     pub(super) template: &'a TemplateVariables,
 }
@@ -35,6 +36,7 @@ pub(super) fn lower_test(
     let sampling = sampling(all, wire)?;
     let written = asserted::placed(all, test)?;
     let repeat = repeat(all, wire, &sampling, &written)?;
+    let quarantine = quarantine(source, wire)?;
     let mut scope = all.scope.clone();
     let own = Written {
         source: *source,
@@ -43,23 +45,37 @@ pub(super) fn lower_test(
     };
     scope.lay(&own, true)?;
     let mut tests = Vec::new();
-    for bound in scope.cases(source, at, &names(wire, &written))? {
-        let (assertions, specs) = asserted::lower(all, &written, &bound)?;
+    let mut named = names(wire, &written);
+    tools::names(all.tools, &mut named);
+    for bound in scope.cases(source, at, &named)? {
+        let tools = tools::lower(all.tools, &bound)?;
+        let (assertions, specs) = asserted::lower(all, &tools, &written, &bound)?;
         tests.push(Test {
             id: format!("{id}{}", bound.suffix),
             line: at.line() as usize,
             tags: wire.tags.clone(),
             script: script(source, at, wire, &bound)?,
+            tools: MockTools { tools },
             sampling: sampling.clone(),
             limits: limits(all, wire)?,
             template: all.template.overlaid(&wire.template),
             control: control(all, wire, &sampling, &assertions)?,
             repeat,
+            quarantine: quarantine.clone(),
             assertions,
             specs,
         });
     }
     Ok(tests)
+}
+
+fn quarantine(source: &Source<'_>, test: &TestWire) -> Result<Option<Quarantine>, YamlError> {
+    let Some(written) = &test.quarantine else {
+        return Ok(None);
+    };
+    let checked = Quarantine::new(&written.value.until, &written.value.why);
+    let refused = |problem| source.error(&written.referenced, format!("quarantine: {problem}"));
+    checked.map(Some).map_err(refused)
 }
 
 fn check_id(source: &Source<'_>, id: &Spanned<String>) -> Result<String, YamlError> {

@@ -1,5 +1,8 @@
 //! Mock tools: what a test's tools answer, without running anything.
 
+use std::time::Duration;
+
+use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use crate::generation::{ToolCall, ToolResult, ToolSpec};
@@ -24,6 +27,8 @@ pub(super) struct MockRule {
     /// Arguments that the call must have, at least; `None` matches every call.
     pub(super) when: Option<Map<String, Value>>,
     pub(super) answer: MockAnswer,
+    /// How long the tool takes.
+    pub(super) delay: Duration,
 }
 
 /// What a rule gives back.
@@ -33,6 +38,15 @@ pub(super) enum MockAnswer {
     Text(String),
     /// A failure of the tool.
     Error(String),
+}
+
+/// What a tool gives back, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mocked {
+    /// The result of the call.
+    pub result: ToolResult,
+    /// How long the tool takes for it.
+    pub delay: Duration,
 }
 
 impl MockTools {
@@ -45,27 +59,36 @@ impl MockTools {
     /// Answers a call. A call that nobody expected gets an error that says so, which the model
     /// may read and which the record keeps.
     #[must_use]
-    pub fn answer(&self, call: &ToolCall) -> ToolResult {
-        let answer = self
+    pub fn answer(&self, call: &ToolCall) -> Mocked {
+        let rule = self
             .tools
             .iter()
             .find(|tool| tool.spec.name == call.name)
             .ok_or_else(|| format!("there is no tool '{}'", call.name))
-            .and_then(|tool| tool.answer(&call.arguments));
+            .and_then(|tool| tool.rule(&call.arguments));
+        let delay = rule.as_ref().map_or(Duration::ZERO, |rule| rule.delay);
+        let answer = rule.and_then(|rule| match &rule.answer {
+            MockAnswer::Text(text) => Ok(text.clone()),
+            MockAnswer::Error(problem) => Err(problem.clone()),
+        });
         let (content, is_error) = match answer {
             Ok(text) => (text, false),
             Err(problem) => (format!("Error: {problem}"), true),
         };
-        ToolResult {
-            call: call.clone(),
-            content,
-            is_error,
+        Mocked {
+            result: ToolResult {
+                call: call.clone(),
+                content,
+                is_error,
+            },
+            delay,
         }
     }
 }
 
 impl MockTool {
-    fn answer(&self, arguments: &Map<String, Value>) -> Result<String, String> {
+    /// The rule that answers a call with these arguments, if the tool takes them.
+    fn rule(&self, arguments: &Map<String, Value>) -> Result<&MockRule, String> {
         let required = self.spec.parameters.get("required");
         let missing = required
             .and_then(Value::as_array)
@@ -76,18 +99,29 @@ impl MockTool {
         if let Some(name) = missing {
             return Err(format!("the argument '{name}' is missing"));
         }
-        let rule = self.rules.iter().find(|rule| match &rule.when {
+        let validator = validator(&self.spec.parameters)?;
+        if let Err(error) = validator.validate(&Value::Object(arguments.clone())) {
+            let at = error.instance_path();
+            return Err(format!(
+                "the input_schema refuses the arguments: {error} (at '{at}')"
+            ));
+        }
+        let mut rules = self.rules.iter();
+        let rule = rules.find(|rule| match &rule.when {
             None => true,
             Some(when) => when
                 .iter()
                 .all(|(name, value)| arguments.get(name) == Some(value)),
         });
-        match rule.map(|rule| &rule.answer) {
-            Some(MockAnswer::Text(text)) => Ok(text.clone()),
-            Some(MockAnswer::Error(problem)) => Err(problem.clone()),
-            None => Err("no mock for this call".to_owned()),
-        }
+        rule.ok_or_else(|| "no mock for this call".to_owned())
     }
+}
+
+/// What checks arguments against a schema; why it cannot be used, if so. Nothing is fetched for it.
+pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
+    let options = jsonschema::options().offline();
+    let validator = options.should_validate_formats(false).build(schema);
+    validator.map_err(|error| format!("the input_schema cannot be used: {error}"))
 }
 
 #[cfg(test)]
@@ -101,13 +135,18 @@ mod tests {
         let rule = |when: Option<Value>, answer| MockRule {
             when: when.and_then(|when| when.as_object().cloned()),
             answer,
+            delay: Duration::from_millis(7),
         };
         MockTools {
             tools: vec![MockTool {
                 spec: ToolSpec {
                     name: "Read".to_owned(),
                     description: String::new(),
-                    parameters: json!({"type": "object", "required": ["path"]}),
+                    parameters: json!({
+                        "type": "object",
+                        "properties": {"path": {"type": "string"}, "limit": {"minimum": 1}},
+                        "required": ["path"]
+                    }),
                 },
                 rules: vec![
                     rule(Some(json!({"path": "a"})), MockAnswer::Text("A".to_owned())),
@@ -125,6 +164,18 @@ mod tests {
     #[case("Read", json!({"path": "b"}), "Error: EACCES", true)]
     #[case("Read", json!({"path": "c"}), "Error: no mock for this call", true)]
     #[case("Read", json!({}), "Error: the argument 'path' is missing", true)]
+    #[case(
+        "Read",
+        json!({"path": 3}),
+        "Error: the input_schema refuses the arguments: 3 is not of type \"string\" (at '/path')",
+        true
+    )]
+    #[case(
+        "Read",
+        json!({"path": "a", "limit": 0}),
+        "Error: the input_schema refuses the arguments: 0 is less than the minimum of 1 (at '/limit')",
+        true
+    )]
     #[case("Write", json!({"path": "a"}), "Error: there is no tool 'Write'", true)]
     fn the_first_matching_rule_answers(
         #[case] name: &str,
@@ -132,11 +183,14 @@ mod tests {
         #[case] content: &str,
         #[case] is_error: bool,
     ) {
-        let result = tools().answer(&ToolCall {
+        let Mocked { result, delay } = tools().answer(&ToolCall {
             id: None,
             name: name.to_owned(),
             arguments: arguments.as_object().expect("an object").clone(),
         });
+        // Only a rule takes its time.
+        let ruled = ["A", "Error: EACCES"].contains(&content);
+        assert_eq!(delay, Duration::from_millis(if ruled { 7 } else { 0 }));
         assert_eq!(
             (result.content.as_str(), result.is_error),
             (content, is_error)

@@ -26,13 +26,13 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
-pub use mock::MockTools;
+pub use mock::{MockTools, Mocked};
 pub use schema::json_schema;
 pub use slug::slug;
 pub use thresholds::GroupThreshold;
 pub use wire::LimitsWire;
 
-use crate::assertion::{Assertion, AssertionSpec, Repeat};
+use crate::assertion::{Assertion, AssertionSpec, Quarantine, Repeat};
 use crate::endpoint::TargetWire;
 use crate::generation::{Message, SamplingSettings, TemplateVariables};
 use crate::yaml::{self, YamlError};
@@ -59,8 +59,6 @@ pub struct Scenario {
     pub model: ModelName,
     /// Who answers, as written.
     pub target: TargetWire,
-    /// The tools that its tests may call.
-    pub tools: MockTools,
     /// Its tests, at least one.
     pub tests: Vec<Test>,
     /// What groups of its tests must hold together.
@@ -88,6 +86,8 @@ pub struct Test {
     pub tags: Vec<String>,
     /// What is said.
     pub script: Script,
+    /// The tools that it may call.
+    pub tools: MockTools,
     /// The file's sampling settings with the test's laid over them.
     pub sampling: SamplingSettings,
     /// The file's limits with the test's laid over them.
@@ -98,6 +98,8 @@ pub struct Test {
     pub control: Option<Control>,
     /// How often it is run, if more than once.
     pub repeat: Option<Repeat>,
+    /// Until when its failures are excused, if they are.
+    pub quarantine: Option<Quarantine>,
     /// What must hold, at least one.
     pub assertions: Vec<Assertion>,
     /// The same as written, for records.
@@ -136,6 +138,10 @@ pub struct Limits {
     pub max_turns: usize,
     /// Longest time for one conversation.
     pub time_limit: Duration,
+    /// Most tokens of all its generations together.
+    pub token_limit: Option<usize>,
+    /// Longest pause of a generation once its first token has come.
+    pub stall_limit: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -143,6 +149,8 @@ impl Default for Limits {
         Self {
             max_turns: 8,
             time_limit: Duration::from_secs(120),
+            token_limit: None,
+            stall_limit: None,
         }
     }
 }

@@ -57,7 +57,7 @@ fn a_whole_scenario_is_read() {
     let turns: Vec<_> = test.assertions.iter().map(|a| a.turn).collect();
     assert_eq!(turns, [Some(1), None, None, None]);
     assert_eq!(test.specs[2].value, Some("x".into()));
-    assert_eq!(scenario.tools.specs()[0].name, "Read");
+    assert_eq!(test.tools.specs()[0].name, "Read");
 }
 
 #[test]
@@ -145,6 +145,24 @@ fn the_starter_is_a_valid_scenario() {
     "return: {text: A}",
     "return: {file: a.md}",
     "fixture 'a.md': cannot read",
+    ""
+)]
+#[case(
+    "return: {text: A}",
+    "return: {text: A, delay: soon}",
+    "s.yaml:16:34: delay 'soon' is no duration",
+    "200ms"
+)]
+#[case(
+    "return: {text: A}",
+    "return: {text: 'A {{nowhere}}'}",
+    "there is no variable 'nowhere'",
+    ""
+)]
+#[case(
+    "{p: {type: string}}}",
+    "{p: {type: string, pattern: '['}}}",
+    "s.yaml:13:19: tool 'Read': the input_schema cannot be used",
     ""
 )]
 #[case(

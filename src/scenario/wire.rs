@@ -144,10 +144,23 @@ pub(super) struct TestWire {
     /// `lower95 >= 0.8`.
     #[schemars(with = "Option<String>")]
     pub(super) reduce: Option<Spanned<String>>,
+    /// Excuses its failures until a day.
+    #[schemars(with = "Option<QuarantineWire>")]
+    pub(super) quarantine: Option<Spanned<QuarantineWire>>,
     /// What must hold: at least one assertion, here or in `defaultTest`.
     #[serde(rename = "assert")]
     #[schemars(with = "Option<Vec<AssertionWire>>", length(min = 1))]
     pub(super) assertions: Option<Spanned<Vec<Spanned<AssertionWire>>>>,
+}
+
+/// A failure that is known and excused until a day.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QuarantineWire {
+    /// The last day, in UTC, such as `2026-12-31`.
+    pub(super) until: String,
+    /// Where the cause is known, such as the number of an issue.
+    pub(super) why: String,
 }
 
 /// One turn of the user.
@@ -179,6 +192,10 @@ pub struct LimitsWire {
     pub max_turns: Option<usize>,
     /// Longest time for one conversation, such as `30s`; default `120s`.
     pub time_limit: Option<String>,
+    /// Most tokens that all generations of one conversation make; no limit without.
+    pub token_limit: Option<usize>,
+    /// Longest pause of a generation once its first token has come, such as `5s`; no limit without.
+    pub stall_limit: Option<String>,
 }
 
 /// The same run with the cure removed.
@@ -230,4 +247,6 @@ pub(super) struct AnswerWire {
     pub(super) file: Option<String>,
     /// An error with this message.
     pub(super) error: Option<String>,
+    /// How long the tool takes, such as `200ms`.
+    pub(super) delay: Option<String>,
 }

@@ -35,6 +35,9 @@ pub struct Divergence {
     pub text: Option<TextDivergence>,
     /// What was asked differently. If there is something, the model may be blameless.
     pub changed_inputs: Vec<ChangedInput>,
+    /// Whether the texts are the same but for white space.
+    #[serde(default)]
+    pub only_white_space: bool,
 }
 
 /// The first token that differs.
@@ -155,10 +158,21 @@ fn differences(
         });
     }
     Comparison::Differs(Divergence {
+        only_white_space: text.is_some() && same_words(reference, actual),
         tokens,
         text,
         changed_inputs,
     })
+}
+
+fn same_words(reference: &Snapshot, actual: &[Output<'_>]) -> bool {
+    let expected = reference.generations.iter();
+    reference.generations.len() == actual.len()
+        && expected.zip(actual).all(|(one, other)| {
+            one.text
+                .split_whitespace()
+                .eq(other.text.split_whitespace())
+        })
 }
 
 fn token_divergence(reference: &Snapshot, actual: &[Output<'_>]) -> Option<TokenDivergence> {

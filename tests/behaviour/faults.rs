@@ -350,3 +350,39 @@ fn times_are_recovered_within_one_percent() {
         Duration::from_millis(20),
     );
 }
+
+/// What a scenario limits is the model's failure, where the target's own time-outs are trouble.
+#[rstest]
+#[case(
+    "stall_limit: 200ms",
+    "faults: {stall: {after: 2, for: 3s}}",
+    "stall_limit: nothing came for 0.2 s after "
+)]
+#[case(
+    "stall_limit: 2500ms",
+    "faults: {stall: {after: 2, for: 100ms}}",
+    "1 passed"
+)]
+#[case("token_limit: 4", "tokens: true", "token_limit: more than 4 tokens")]
+// Five words, and the number of tokens comes at the end.
+#[case("token_limit: 4", "", "token_limit: more than 4 tokens")]
+#[case("token_limit: 9", "", "1 passed")]
+fn limits_of_a_scenario_hold_for_servers(
+    #[case] limits: &str,
+    #[case] script: &str,
+    #[case] shown: &str,
+) {
+    let address = start(&format!("{ANSWER}{script}\n"));
+    let sandbox = Sandbox::new();
+    let target = format!("{{openai: 'http://{address}', stall_timeout: 10s}}");
+    sandbox.write(
+        "s.yaml",
+        &format!(
+            "version: 1\ndescription: d\nwhy: w\ntarget: {target}\nlimits: {{{limits}}}\n\
+             tests: [{{id: a, user: hi, assert: [not-loop]}}]\n"
+        ),
+    );
+    let code = if shown == "1 passed" { 0 } else { 100 };
+    let ran = sandbox.run(&["run", "s.yaml"]).expect_code(code);
+    ran.expect_stdout(shown);
+}

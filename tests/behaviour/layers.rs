@@ -90,6 +90,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "assertion",
             "statistics",
             "record",
+            "gate",
             "sweep",
         ],
     ),

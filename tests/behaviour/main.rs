@@ -15,6 +15,7 @@ mod compare;
 mod conformance;
 mod constrained;
 mod corrupted;
+mod definitions;
 mod determinism;
 mod doctor;
 mod exit_codes;

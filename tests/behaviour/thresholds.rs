@@ -34,6 +34,8 @@ fn a_threshold_decides_the_exit_code_and_stands_in_every_output() {
                 "r.json",
                 "--markdown",
                 "m.md",
+                "--sarif",
+                "s.json",
             ],
         )
         .expect_code(99)
@@ -50,6 +52,26 @@ fn a_threshold_decides_the_exit_code_and_stands_in_every_output() {
     assert_eq!(document["thresholds"][0]["outcome"], "broken");
     assert_eq!(document["thresholds"][0]["line"], 18);
     assert_eq!(document["thresholds"][1]["outcome"], "held");
+    let sarif: Value = serde_json::from_str(&sandbox.read("s.json")).expect("JSON");
+    let results = sarif["runs"][0]["results"].as_array().expect("a list");
+    assert_eq!(results.len(), 1, "{sarif}");
+    assert_eq!(results[0]["ruleId"], "threshold");
+    assert_eq!(
+        results[0]["message"]["text"],
+        "loops rate < 0.25: 0.300 (3 of 10 runs)"
+    );
+    assert_eq!(
+        results[0]["locations"][0]["physicalLocation"]["region"],
+        serde_json::json!({"startLine": 18, "startColumn": 10})
+    );
+    assert_eq!(
+        results[0]["partialFingerprints"]["threshold/v1"],
+        "s.yaml#loops rate < 0.25"
+    );
+    let page = sandbox.runs("reports").remove(0).join("index.html");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.contains("10 of 10 cases passed, and 1 threshold does not hold"));
+    assert!(page.contains("loops rate &lt; 0.25"));
     let xml = sandbox.read("j.xml");
     let junit = roxmltree::Document::parse(&xml).expect("XML");
     let of = |name: &str| {
@@ -208,4 +230,93 @@ fn mistakes_point_at_their_place(
         "{}",
         ran.stderr
     );
+}
+
+/// A case that fails, excused until a day.
+fn quarantined(until: &str, asked: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.many_cases("s.yaml", 1);
+    let yaml = sandbox.read("s.yaml").replace(
+        "assert: [not-loop]",
+        &format!("assert: [contains: {asked}], quarantine: {{until: {until}, why: issue 7}}"),
+    );
+    sandbox.write("s.yaml", &yaml);
+    sandbox
+}
+
+const OUTPUTS: [&str; 8] = [
+    "run", "s.yaml", "--junit", "j.xml", "--json", "r.json", "--sarif", "s.json",
+];
+
+#[test]
+fn a_failure_in_quarantine_is_shown_and_fails_nothing_until_its_day_is_over() {
+    let github = [("GITHUB_ACTIONS", "true")];
+    let sandbox = quarantined("2999-12-31", "nowhere");
+    sandbox
+        .run_with(&github, &OUTPUTS)
+        .expect_code(0)
+        .expect_stdout("in quarantine until 2999-12-31: issue 7")
+        .expect_stdout("0 passed, 1 failed (1 in quarantine)")
+        .expect_stdout("::warning file=s.yaml");
+    let document: Value = serde_json::from_str(&sandbox.read("r.json")).expect("JSON");
+    assert_eq!(document["outcome"], "passed");
+    assert_eq!(document["cases"][0]["outcome"], "failed");
+    let excused = "in quarantine until 2999-12-31: issue 7";
+    assert_eq!(document["cases"][0]["excused"], excused);
+    let junit = sandbox.read("j.xml");
+    assert!(
+        junit.contains("<skipped message=\"in quarantine until 2999-12-31"),
+        "{junit}"
+    );
+    assert!(!junit.contains("<failure"), "{junit}");
+    let sarif: Value = serde_json::from_str(&sandbox.read("s.json")).expect("JSON");
+    let suppression = &sarif["runs"][0]["results"][0]["suppressions"][0];
+    assert_eq!(suppression["justification"], excused);
+    let page = sandbox.runs("reports").remove(0).join("index.html");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.contains("1 of 1 case failed, as a threshold or a quarantine allows"));
+
+    let sandbox = quarantined("2020-01-31", "nowhere");
+    sandbox
+        .run_with(&github, &OUTPUTS)
+        .expect_code(100)
+        .expect_stdout("its quarantine ended on 2020-01-31: issue 7")
+        .expect_stdout("::error file=s.yaml");
+    assert!(sandbox.read("j.xml").contains("<failure"));
+
+    // Whoever has mended it can take the excuse away.
+    let sandbox = quarantined("2999-12-31", "one");
+    sandbox
+        .run(&["run", "s.yaml"])
+        .expect_code(0)
+        .expect_stdout("its quarantine until 2999-12-31 is not needed (issue 7)");
+}
+
+#[rstest]
+#[case(
+    "until: soon, why: w",
+    "quarantine: 'soon' is no day; write it as 2026-12-31"
+)]
+#[case("until: 2026-12-31", "the key 'why' is missing")]
+#[case("untl: 2026-12-31, why: w", "did you mean 'until'?")]
+fn a_quarantine_without_an_end_or_a_reason_is_refused(#[case] written: &str, #[case] shown: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.many_cases("s.yaml", 1);
+    let yaml = sandbox.read("s.yaml").replace(
+        "assert: [not-loop]",
+        &format!("assert: [not-loop], quarantine: {{{written}}}"),
+    );
+    sandbox.write("s.yaml", &yaml);
+    sandbox
+        .run(&["run", "s.yaml"])
+        .expect_code(2)
+        .expect_stderr(shown);
+}
+
+/// Trouble with a target is no known failure of the model.
+#[test]
+fn trouble_is_not_excused() {
+    let sandbox = quarantined("2999-12-31", "nowhere");
+    let broken = ["run", "s.yaml", "--set", "model=nowhere"];
+    sandbox.run(&broken).expect_code(101);
 }

@@ -326,3 +326,71 @@ fn an_override_does_not_make_a_sample_of_one_answer() {
         .expect_code(2)
         .expect_stderr("at temperature 0 all runs are one answer");
 }
+
+/// A model that calls a tool once, and a scenario whose tool answers as `answer` says.
+fn calls_a_tool(rest: &str, answer: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "checkpoints/m.yaml",
+        "version: 1\ndescription: d\nstart: look\nafter_tool: end\nstates:\n  \
+         look: {call: {name: Read, arguments: {path: a}}, next: eos}\n  \
+         end: {say: \"I have read it\", next: eos}\n",
+    );
+    sandbox.write(
+        "s.yaml",
+        &format!(
+            "version: 1\ndescription: d\nwhy: w\nmodel: script:checkpoints/m.yaml\n\
+             tools:\n  Read:\n    description: r\n    input_schema:\n      type: object\n      \
+             properties: {{path: {{type: string}}}}\n    mock:\n    - {answer}\n{rest}\
+             tests: [{{id: t, user: go, assert: [contains: read]}}]\n"
+        ),
+    );
+    sandbox
+}
+
+#[test]
+fn mock_tools_have_the_values_of_their_case() {
+    let sandbox = calls_a_tool(
+        "vars: {asked: a}\nmatrix: {file: [one.md, two.md]}\n",
+        "{when: {path: \"{{asked}}\"}, return: {file: \"{{file}}\"}}",
+    );
+    sandbox.write("fixtures/one.md", "first {{file}}");
+    sandbox.write("fixtures/two.md", "second");
+    sandbox.run(&["run", "s.yaml"]).expect_code(0);
+    let cases = timeless_cases(&sandbox.runs("reports")[0]);
+    let read: Vec<(&str, &str)> = cases
+        .iter()
+        .map(|case| {
+            let result = &case["run"]["conversation"]["exchanges"][0]["tool_results"][0];
+            let text = |value: &'_ Value| value.as_str().map(str::to_owned);
+            assert_eq!(text(&result["call"]["name"]).as_deref(), Some("Read"));
+            (
+                case["id"].as_str().expect("an id"),
+                result["content"].as_str().expect("a text"),
+            )
+        })
+        .collect();
+    // A fixture is what it is, whatever stands in it.
+    assert_eq!(
+        read,
+        [("s/t+one-md", "first {{file}}"), ("s/t+two-md", "second")]
+    );
+    sandbox.write("fixtures/one.md", "");
+    std::fs::remove_file(sandbox.path("fixtures/two.md")).expect("removed");
+    sandbox
+        .run(&["run", "s.yaml"])
+        .expect_code(2)
+        .expect_stderr("fixture 'two.md': cannot read");
+}
+
+#[test]
+fn a_tool_takes_its_time_and_the_limit_goes_on() {
+    let answer = "{otherwise: {text: A, delay: 30s}}";
+    let sandbox = calls_a_tool("limits: {time_limit: 300ms}\n", answer);
+    sandbox
+        .run(&["run", "s.yaml"])
+        .expect_code(100)
+        .expect_stdout("time_limit: the tools had not answered after 0.3 s");
+    let sandbox = calls_a_tool("", "{otherwise: {text: A, delay: 20ms}}");
+    sandbox.run(&["run", "s.yaml"]).expect_code(0);
+}

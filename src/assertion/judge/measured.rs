@@ -8,6 +8,7 @@ use crate::assertion::Likelihood;
 use crate::assertion::finding::{Finding, found};
 use crate::assertion::message::{count, time};
 use crate::generation::{Conversation, Transcript};
+use crate::metrics::Timings;
 
 /// How likely the last answer was to the model, end of sequence included.
 pub(super) fn likely(conversation: &Conversation, bound: Likelihood) -> Finding {
@@ -51,7 +52,7 @@ pub(super) fn tokens_used(conversation: &Conversation, limit: usize) -> Finding 
 pub(super) fn within(
     part: &Part<'_>,
     limit: Duration,
-    event: &str,
+    (event, said): (&str, &str),
     measure: impl Fn(&Transcript) -> Option<u64>,
 ) -> Finding {
     let mut worst: Option<(usize, u64)> = None;
@@ -72,10 +73,28 @@ pub(super) fn within(
     found(
         Duration::from_micros(micros) <= limit,
         format!(
-            "{event} after {}, limit {limit:?} (generation {} of {}, the slowest)",
+            "{said} {}, limit {limit:?} (generation {} of {}, the slowest)",
             time(micros),
             part.before + index + 1,
             part.before + part.conversation.exchanges.len()
         ),
     )
+}
+
+/// Microseconds between tokens, on average; 0 where there is one token, and nothing where their times
+/// are not known.
+pub(super) fn between_tokens(transcript: &Transcript) -> Option<u64> {
+    let gaps = Timings::of(transcript).gaps_us;
+    match gaps.len() as u64 {
+        0 => (transcript.token_at_us.len() == 1).then_some(0),
+        many => Some(gaps.iter().sum::<u64>() / many),
+    }
+}
+
+/// The longest pause between two arrivals in microseconds; 0 where there is one token, and nothing
+/// where all came at once.
+pub(super) fn longest_pause(transcript: &Transcript) -> Option<u64> {
+    let timings = Timings::of(transcript);
+    let alone = transcript.token_at_us.len() == 1;
+    timings.stall_us().or(alone.then_some(0))
 }

@@ -2,6 +2,7 @@
 
 mod loops;
 mod snapshots;
+mod times;
 mod together;
 mod tools;
 mod turns;
@@ -359,7 +360,7 @@ fn an_empty_conversation_fails_every_positive_rule() {
             "loop" | "snapshot" | "contains-html" | "is-json" | "contains-json" => json!({}),
             "finish-reason" => json!({"value": "stop"}),
             "max-tokens-used" | "word-count" => json!({"value": 5}),
-            "ttft" | "e2e" => json!({"value": "1s"}),
+            "ttft" | "itl" | "stall" | "e2e" => json!({"value": "1s"}),
             "latency" | "perplexity" | "perplexity-score" => json!({"threshold": 0.5}),
             "assert-set" => json!({"assert": [{"type": "not-loop", "line": 1}]}),
             "trajectory:tool-args-match" => json!({"value": {"name": "x", "args": {}}}),

@@ -120,3 +120,27 @@ fn a_loop_that_only_max_tokens_ended_is_a_loop() {
     assert!(!judged_as(FinishReason::Stop));
     assert!(judged_as(FinishReason::Length));
 }
+
+#[rstest]
+#[case(json!("exact"), "not-loop (exact)", true)]
+#[case(json!(["counter", "exact"]), "not-loop (counter, exact)", true)]
+#[case(json!("near-duplicate"), "not-loop (near-duplicate)", false)]
+fn a_kind_narrows_what_counts(
+    #[case] kind: serde_json::Value,
+    #[case] label: &str,
+    #[case] counts: bool,
+) {
+    let conversation = said(&[&repeated(20, "")]);
+    let check = judged(
+        json!({"type": "not-loop", "kind": kind}),
+        &conversation,
+        None,
+    );
+    assert_eq!((check.label.as_str(), check.failed()), (label, counts));
+    let found = if counts {
+        "loop confirmed"
+    } else {
+        "no such loop in 1 generation; loop"
+    };
+    assert!(check.message.starts_with(found), "{}", check.message);
+}

@@ -79,3 +79,60 @@ fn no_snapshot_is_a_failure(#[case] comparison: Option<Comparison>, #[case] mess
     assert!(check.failed());
     assert_eq!(check.message, message);
 }
+
+/// Three tokens, and then two of the next four.
+#[rstest]
+#[case(json!({"match": "prefix", "tokens": 5}), "snapshot (first 5 tokens)", true)]
+#[case(json!({"match": "prefix", "tokens": 6}), "snapshot (first 6 tokens)", false)]
+#[case(json!({}), "snapshot", false)]
+fn a_prefix_ends_before_the_rest(
+    #[case] spec: serde_json::Value,
+    #[case] label: &str,
+    #[case] holds: bool,
+) {
+    let actual = said(&["abc", "deXg"]);
+    let comparison = compared(&["abc", "defg"], "m", &actual);
+    let mut spec = spec;
+    spec["type"] = json!("snapshot");
+    let check = judged(spec, &actual, Some(&comparison));
+    assert_eq!((check.label.as_str(), !check.failed()), (label, holds));
+}
+
+#[rstest]
+#[case("a  b\nc", "a b c ", true)]
+#[case("a b c", "a b d", false)]
+#[case("ab c", "a b c", false)]
+fn normalised_text_has_one_sort_of_white_space(
+    #[case] expected: &str,
+    #[case] actual: &str,
+    #[case] holds: bool,
+) {
+    let actual = said(&[actual]);
+    let comparison = compared(&[expected], "m", &actual);
+    let spec = |matching: &str| json!({"type": "snapshot", "match": matching});
+    let check = judged(spec("normalised"), &actual, Some(&comparison));
+    assert_eq!(!check.failed(), holds, "{}", check.message);
+    assert_eq!(check.label, "snapshot (normalised text)");
+    assert!(judged(spec("text"), &actual, Some(&comparison)).failed());
+}
+
+/// A `~` wins by 0.01 only.
+#[rstest]
+#[case("ab~d", "m", 0.02, true)]
+#[case("ab~d", "m", 0.005, false)]
+#[case("abxd", "m", 0.02, false)]
+// Another question is no matter of rounding.
+#[case("ab~d", "n", 0.02, false)]
+fn a_tie_is_no_difference_where_the_scenario_says_so(
+    #[case] actual: &str,
+    #[case] model: &str,
+    #[case] tie_margin: f64,
+    #[case] holds: bool,
+) {
+    let actual = said(&[actual]);
+    let comparison = compared(&["abcd"], model, &actual);
+    let spec = json!({"type": "snapshot", "tie_margin": tie_margin});
+    let check = judged(spec, &actual, Some(&comparison));
+    assert_eq!(!check.failed(), holds, "{}", check.message);
+    assert_eq!(check.label, format!("snapshot (ties below {tie_margin})"));
+}
