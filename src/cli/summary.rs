@@ -205,14 +205,16 @@ pub(super) fn totals(
             write!(out, ", {count} {word}")?;
         }
     }
-    let within = gate.tolerated - gate.quarantined;
-    for (count, word) in [
-        (within, "within a threshold"),
+    let excused = [
+        (gate.tolerated - gate.quarantined, "within a threshold"),
         (gate.quarantined, "in quarantine"),
-    ] {
-        if count > 0 {
-            write!(out, " ({count} {word})")?;
-        }
+    ];
+    let excused = excused.iter().filter(|(count, _)| *count > 0);
+    let excused: Vec<String> = excused
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if !excused.is_empty() {
+        write!(out, " ({})", excused.join(", "))?;
     }
     writeln!(
         out,
