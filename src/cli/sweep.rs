@@ -85,6 +85,7 @@ impl Sweep {
             targets: &answering.targets,
             snapshots: &snapshots,
             jobs: usize::from(self.jobs),
+            stop_loops: definition.stop_loops,
             write_pending: false,
             fail_fast: false,
             deadline: None,

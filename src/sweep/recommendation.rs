@@ -176,6 +176,7 @@ mod tests {
             survival: Vec::new(),
             tokens: 0,
             wasted_tokens: 0,
+            stopped: 0,
             ended: share,
             good: None,
             distortion: None,

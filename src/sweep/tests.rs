@@ -47,6 +47,7 @@ fn sweep_over(
         Some(Outcome {
             tokens: if looped { 400 } else { 80 },
             ended: !looped,
+            stopped: false,
             looped: looped.then_some(Looped {
                 onset: 50,
                 period: 9,

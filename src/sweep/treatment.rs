@@ -117,6 +117,10 @@ pub struct TreatmentOutcome {
     pub tokens: usize,
     /// Of them, those that only repeated.
     pub wasted_tokens: usize,
+    /// Answers that were ended because they repeated themselves: without that, the tokens would be
+    /// more.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub stopped: usize,
     /// Answers that the model ended by itself.
     pub ended: Share,
     /// Answers of which every assertion but those on loops held, if there are such.
@@ -200,6 +204,7 @@ impl TreatmentOutcome {
             survival: kaplan_meier(&observations, CONFIDENCE),
             tokens: runs.values().map(|outcome| outcome.tokens).sum(),
             wasted_tokens: runs.values().map(wasted).sum(),
+            stopped: runs.values().filter(|outcome| outcome.stopped).count(),
             ended,
             good: judged.then(|| Rate::of(runs.iter(), correlation, |outcome| outcome.good)),
             distortion: None,
@@ -222,6 +227,10 @@ pub(super) fn most(
         .rev()
         .max_by(|a, b| rate(*a).total_cmp(&rate(*b)));
     worst.unwrap_or(0)
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn mark(block: Block, outcome: &Outcome) -> RunMark {

@@ -41,6 +41,7 @@ fn setting(level: f64, window: Option<usize>, hits: usize) -> TreatmentOutcome {
         survival: kaplan_meier(&observations, 0.95),
         tokens: 9_000,
         wasted_tokens: 10 * hits,
+        stopped: 0,
         ended: share,
         good: None,
         distortion: Some(DistortionSummary {
