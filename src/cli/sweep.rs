@@ -5,7 +5,7 @@ mod print;
 mod progress;
 mod question;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -142,7 +142,7 @@ impl Sweep {
             margin: definition.margin,
             drawn: definition.space.drawn(),
         };
-        let analysis = analyse(design, &outcomes, &distortion, &asked);
+        let analysis = analyse(design, &outcomes, &errored(&record), &distortion, &asked);
         self.write(folder, &analysis, &record.provenance)?;
         print::analysis(&analysis, folder, summary.wall_ms)?;
         print::errors(&record)?;
@@ -232,6 +232,13 @@ fn outcomes(design: &Design, record: &Record) -> Vec<Option<Outcome>> {
     (0..design.runs.len())
         .map(|run| found.remove(&run))
         .collect()
+}
+
+/// The runs whose target could not answer.
+fn errored(record: &Record) -> HashSet<usize> {
+    let cases = record.cases.iter();
+    let errored = cases.filter(|case| case.run.error.is_some());
+    errored.map(|case| case.index).collect()
 }
 
 /// A broken file keeps its place.

@@ -182,6 +182,7 @@ mod tests {
             distortion: None,
             comparison: None,
             quality: None,
+            cells: Vec::new(),
             runs: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! Sweeps with invented outcomes, from the axes to the recommendation.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::*;
@@ -64,7 +65,7 @@ fn sweep_over(
         margin: definition.margin,
         drawn: definition.space.drawn(),
     };
-    analyse(&design, &outcomes, &[], &asked)
+    analyse(&design, &outcomes, &HashSet::new(), &[], &asked)
 }
 
 /// Of sixty prompts, every third loops without a penalty, and fewer the stronger it is; a short

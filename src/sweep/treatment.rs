@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::cell::Cell;
 use super::comparison::{Comparison, QualityChange};
 use super::distortion::DistortionSummary;
 use super::outcome::Outcome;
@@ -31,6 +32,8 @@ pub(super) struct Group<'a> {
     pub(super) treatment: Option<Treatment>,
     pub(super) label: String,
     pub(super) runs: Runs<'a>,
+    /// The prompts of the runs that have no outcome, and whether their target could not answer.
+    pub(super) unanswered: Vec<(usize, bool)>,
     /// The numbers of the conditions under which it was to be tried.
     pub(super) conditions: BTreeSet<usize>,
 }
@@ -131,6 +134,9 @@ pub struct TreatmentOutcome {
     pub comparison: Option<Comparison>,
     /// Good answers compared with no penalty, under all conditions.
     pub quality: Option<QualityChange>,
+    /// What became of each prompt, under all conditions.
+    #[serde(default)]
+    pub cells: Vec<Cell>,
     /// Every run under the condition that loops most.
     pub runs: Vec<RunMark>,
 }
@@ -210,6 +216,7 @@ impl TreatmentOutcome {
             distortion: None,
             comparison: None,
             quality: None,
+            cells: Vec::new(),
             runs: runs
                 .iter()
                 .map(|(block, outcome)| mark(*block, outcome))

@@ -59,6 +59,7 @@ mod shards;
 mod statistics;
 mod support;
 mod sweep;
+mod sweep_matrix;
 mod sweep_resume;
 mod targets;
 mod templates;

@@ -274,7 +274,8 @@ fn answers_that_end_at_their_loop_have_the_same_loops_in_fewer_tokens() {
     shown
         .expect_stdout("≥")
         .expect_stdout("are lower bounds (≥)");
-    let (whole, stopped) = (runs(&whole), runs(&stopped));
+    let found = stopped;
+    let (whole, stopped) = (runs(&whole), runs(&found));
     let loops = whole
         .iter()
         .filter(|(_, found, _)| !found.is_null())
@@ -288,6 +289,15 @@ fn answers_that_end_at_their_loop_have_the_same_loops_in_fewer_tokens() {
         } else {
             assert!(stopped.2 < whole.2, "{stopped:?} of {whole:?}");
         }
+    }
+    // Whether the model would have ended them is not known, and is not claimed.
+    let settings = found["settings"].as_array().expect("settings");
+    let looping = settings
+        .iter()
+        .flat_map(|setting| setting["runs"].as_array().expect("runs"))
+        .filter(|run| !run["loop_at"].is_null());
+    for run in looping {
+        assert_eq!(run["ended"], false, "{run}");
     }
 }
 
