@@ -18,6 +18,8 @@ pub(super) struct Execution<'a> {
     pub(super) targets: &'a Targets,
     pub(super) snapshots: &'a SnapshotStore,
     pub(super) jobs: usize,
+    /// Whether a generation ends once its loop is confirmed.
+    pub(super) stop_loops: bool,
     pub(super) write_pending: bool,
     pub(super) fail_fast: bool,
     /// When the last case may begin.
@@ -53,6 +55,7 @@ impl Execution<'_> {
                 targets: self.targets,
                 snapshots: self.snapshots,
                 jobs: self.jobs,
+                stop_loops: self.stop_loops,
                 write_pending: self.write_pending,
                 interrupted,
                 may_begin: &may_begin,

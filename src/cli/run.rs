@@ -201,6 +201,7 @@ impl Run {
             snapshots: &snapshots.store,
             jobs: usize::from(self.jobs),
             write_pending: snapshots.write_pending,
+            stop_loops: false,
             fail_fast: self.fail_fast,
             deadline,
             earlier,

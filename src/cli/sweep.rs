@@ -5,7 +5,7 @@ mod print;
 mod progress;
 mod question;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,12 +13,18 @@ use clap::Args;
 use super::backend::BackendFlags;
 use super::execution::Execution;
 use super::exit::{Exit, Explained};
+use super::resume::Begun;
+use super::screen::Screen;
 use super::targets::Answering;
-use super::{paths, provenance, sampling};
-use crate::record::{Provenance, Record, RecordWriter, Summary};
+use super::{paths, provenance, resume, sampling};
+use crate::engine::EngineOptions;
+use crate::plan::Case;
+use crate::record::{
+    ModelProvenance, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter, Summary,
+};
 use crate::report;
 use crate::snapshot::SnapshotStore;
-use crate::sweep::{Analysis, Asked, DefinitionError, Design, Outcome, analyse};
+use crate::sweep::{Analysis, Asked, Definition, DefinitionError, Design, Outcome, analyse};
 use progress::Progress;
 use question::Question;
 
@@ -31,6 +37,10 @@ pub(super) struct Sweep {
     /// Where the folder of this sweep is made
     #[arg(long, value_name = "DIR", default_value = "reports")]
     report: PathBuf,
+    /// Go on with an unfinished sweep of the same command: its folder, 'latest', or 'auto', which
+    /// starts a new one if there is none to go on with
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
     /// Write the analysis as JSON to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -44,14 +54,16 @@ pub(super) struct Sweep {
 
 const EXAMPLES: &str = "\
 Ends with 0 whatever the recommendation, 101 if a target cannot be loaded, 2 for a broken file or
-axis, 130 or 143 if it was interrupted: then it says what the answers so far come to.
+axis, 130 or 143 if it was interrupted: then it says what the answers so far come to, and the same
+command with --resume latest goes on.
 
 Examples:
   loopwatch sweep scenarios/sweeps/penalty.yaml
   loopwatch sweep scenarios/read-readme.yaml --axis penalty=1.0,1.05,1.1 --axis window=20,64
   loopwatch sweep my-prompts.yaml --axis penalty=1.0,1.1 --axis temperature=0,0.7 --repeats 5
   loopwatch sweep my-prompts.yaml --point penalty=1.05,window=20 --point penalty=1.2,window=64
-  loopwatch sweep my-prompts.yaml --axis penalty=1..1.3:0.01 --axis window=16..128:16 --random 20";
+  loopwatch sweep my-prompts.yaml --axis penalty=1..1.3:0.01 --axis window=16..128:16 --random 20
+  loopwatch sweep scenarios/sweeps/penalty.yaml --resume auto";
 
 impl Sweep {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
@@ -63,39 +75,65 @@ impl Sweep {
         }
         let mut design = Design::new(&definition, &prompts).map_err(explained)?;
         let options = self.backend.options()?;
-        let folder = paths::new_run_folder(&self.report)?;
+        let plan = planned(&design, &definition);
+        let begun = match &self.resume {
+            Some(wanted) => resume::find(wanted, &self.report, &plan)?,
+            None => None,
+        };
+        let folder = match &begun {
+            Some(begun) => begun.folder.clone(),
+            None => paths::new_run_folder(&self.report)?,
+        };
         let answering =
             Answering::prepare(&mut design.runs, &options, &folder).inspect_err(|_| {
-                // A folder that holds a log stays.
+                // A folder that holds a log or a record stays.
                 let _ = std::fs::remove_dir(&folder);
             })?;
-        let provenance = provenance::collect(
-            options.threads,
-            usize::from(self.jobs),
-            self.question.set.clone(),
-            sampling::environment_as_text(),
-            answering.models.clone(),
-        );
-        let writer = RecordWriter::create(&folder, &provenance)?;
+        let mut rest = design.runs.clone();
+        let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
+        let writer = match begun {
+            Some(begun) => {
+                begun.leave_the_rest(&mut rest);
+                begun.tell(&rest, Screen::Stdout);
+                begun.continued(&answering.models)?
+            }
+            None => {
+                let provenance = self.provenance(&options, plan, &answering.models);
+                RecordWriter::create(&folder, &provenance)?
+            }
+        };
         print::design(&design, &definition, &answering.models)?;
-        let mut progress = Progress::start(design.runs.len());
-        let snapshots = SnapshotStore::new(Path::new("snapshots"));
+        let mut progress = Progress::start(rest.len());
         let execution = Execution {
-            cases: &design.runs,
+            cases: &rest,
             targets: &answering.targets,
-            snapshots: &snapshots,
+            snapshots: &SnapshotStore::new(Path::new("snapshots")),
             jobs: usize::from(self.jobs),
+            stop_loops: definition.stop_loops,
             write_pending: false,
             fail_fast: false,
             deadline: None,
-            earlier: Summary::default(),
+            earlier,
         };
-        let (summary, stopped) = execution.run(writer, &mut |event| progress.show(event))?;
-        let record = Record::read(&folder)?;
-        let outcomes = outcomes(&design, &record);
+        let outcome = execution.run(writer, &mut |event| progress.show(event))?;
+        self.conclude(&folder, &definition, &design, &answering, progress, outcome)
+    }
+
+    /// Analyses everything that is recorded, from whichever start, and tells what it comes to.
+    fn conclude(
+        &self,
+        folder: &Path,
+        definition: &Definition,
+        design: &Design,
+        answering: &Answering,
+        mut progress: Progress,
+        (summary, stopped): (Summary, Option<Exit>),
+    ) -> anyhow::Result<Exit> {
+        let record = Record::read(folder)?;
+        let outcomes = outcomes(design, &record);
         let distortion = match stopped {
             Some(_) => Vec::new(),
-            None => distortion::measure(&design, &record, &outcomes, &answering, &mut progress)?,
+            None => distortion::measure(design, &record, &outcomes, answering, &mut progress)?,
         };
         progress.stop();
         let asked = Asked {
@@ -104,15 +142,33 @@ impl Sweep {
             margin: definition.margin,
             drawn: definition.space.drawn(),
         };
-        let analysis = analyse(&design, &outcomes, &distortion, &asked);
-        self.write(&folder, &analysis, &provenance)?;
-        print::analysis(&analysis, &folder, summary.wall_ms)?;
+        let analysis = analyse(design, &outcomes, &errored(&record), &distortion, &asked);
+        self.write(folder, &analysis, &record.provenance)?;
+        print::analysis(&analysis, folder, summary.wall_ms)?;
         print::errors(&record)?;
         Ok(match stopped {
             Some(signal) => signal,
             None if summary.errored > 0 => Exit::Target,
             None => Exit::Passed,
         })
+    }
+
+    fn provenance(
+        &self,
+        options: &EngineOptions,
+        plan: PlanProvenance,
+        models: &[ModelProvenance],
+    ) -> Provenance {
+        Provenance {
+            plan: Some(plan),
+            ..provenance::collect(
+                options.threads,
+                usize::from(self.jobs),
+                self.question.set.clone(),
+                sampling::environment_as_text(),
+                models.to_vec(),
+            )
+        }
     }
 
     /// The analysis as page, Markdown, JSON and drawings.
@@ -144,6 +200,28 @@ impl Sweep {
     }
 }
 
+/// What is to be run, so that a later start can go on. What only the analysis needs, such as the
+/// target rate, may be another one then.
+fn planned(design: &Design, definition: &Definition) -> PlanProvenance {
+    let planned = |case: &Case| PlannedCase {
+        id: case.id.clone(),
+        index: case.index,
+        scenario: case.scenario.clone(),
+        line: case.line,
+    };
+    let how = match definition.stop_loops {
+        true => "answers end at their loops",
+        false => "",
+    };
+    PlanProvenance {
+        sha256: design.fingerprint(how),
+        total: design.runs.len(),
+        shard: None,
+        selected: design.runs.iter().map(planned).collect(),
+        thresholds: Vec::new(),
+    }
+}
+
 /// The outcome of each run of the design that was recorded.
 fn outcomes(design: &Design, record: &Record) -> Vec<Option<Outcome>> {
     let mut found: HashMap<usize, Outcome> = record
@@ -154,6 +232,13 @@ fn outcomes(design: &Design, record: &Record) -> Vec<Option<Outcome>> {
     (0..design.runs.len())
         .map(|run| found.remove(&run))
         .collect()
+}
+
+/// The runs whose target could not answer.
+fn errored(record: &Record) -> HashSet<usize> {
+    let cases = record.cases.iter();
+    let errored = cases.filter(|case| case.run.error.is_some());
+    errored.map(|case| case.index).collect()
 }
 
 /// A broken file keeps its place.

@@ -11,6 +11,7 @@ mod repetition_detection;
 mod request;
 mod sampling;
 mod semantics;
+mod so_far;
 mod template;
 mod transcript;
 
@@ -26,5 +27,6 @@ pub use semantics::{
     Categorical, CompiledConstants, EndOfSequence, Profile, Semantics, TopP, UnknownSemantics,
     Window,
 };
+pub use so_far::SoFar;
 pub use template::TemplateVariables;
 pub use transcript::{Conversation, Exchange, Piece, ToolResult, Transcript, TranscriptError};

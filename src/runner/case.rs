@@ -98,18 +98,15 @@ impl Session<'_> {
         if !control && first {
             (self.emit)(RunEvent::CaseStarted { index, case });
         }
-        let (conversation, ending) = converse(
-            case,
-            sampling,
-            target.as_ref(),
-            &context.interrupted,
-            &mut || (self.emit)(RunEvent::Token { index, control }),
-        )
-        .await;
+        let (conversation, ending) =
+            converse(case, sampling, target.as_ref(), context, &mut || {
+                (self.emit)(RunEvent::Token { index, control })
+            })
+            .await;
         let error = match &ending {
             Ending::Interrupted => return None,
             Ending::Error(error) => Some(error.clone()),
-            Ending::Complete | Ending::Limit(_) => None,
+            Ending::Complete | Ending::Looped | Ending::Limit(_) => None,
         };
         let mut run = RunRecord {
             sampling: sampling.clone(),

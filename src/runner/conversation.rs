@@ -6,6 +6,8 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::RunContext;
+use super::early_stop::EarlyStop;
 use super::limits::{LimitWatch, over};
 use crate::generation::{
     Conversation, Event, EventKind, Exchange, FinishReason, GenerateRequest, Message, Prompt, Role,
@@ -19,6 +21,8 @@ use crate::target::Target;
 pub(super) enum Ending {
     /// Every turn was answered.
     Complete,
+    /// A generation looped, and was to end there.
+    Looped,
     /// A limit of the scenario cut it short: which, and where.
     Limit(String),
     /// The target could not answer.
@@ -32,14 +36,15 @@ pub(super) async fn converse(
     case: &Case,
     sampling: &SamplingParams,
     target: &dyn Target,
-    interrupted: &watch::Receiver<bool>,
+    context: &RunContext<'_>,
     on_token: &mut dyn FnMut(),
 ) -> (Conversation, Ending) {
     let mut talk = Talk {
         case,
         sampling,
         target,
-        interrupted: interrupted.clone(),
+        interrupted: context.interrupted.clone(),
+        stop_loops: context.stop_loops,
         deadline: Instant::now() + case.limits.time_limit,
         history: Vec::new(),
         conversation: Conversation::default(),
@@ -56,6 +61,7 @@ struct Talk<'a> {
     sampling: &'a SamplingParams,
     target: &'a dyn Target,
     interrupted: watch::Receiver<bool>,
+    stop_loops: bool,
     deadline: Instant,
     /// The messages so far.
     history: Vec<Message>,
@@ -200,6 +206,7 @@ impl Talk<'_> {
         let mut usage = Usage::default();
         let before = self.conversation.output_tokens();
         let mut watch = LimitWatch::new(&self.case.limits, started, self.deadline);
+        let mut early = self.stop_loops.then(EarlyStop::default);
         loop {
             let next = tokio::select! {
                 biased;
@@ -224,7 +231,12 @@ impl Talk<'_> {
                         | EventKind::Retried(_)
                         | EventKind::Finished { .. } => {}
                     }
+                    let (at, finish) = (event.at, early.as_mut().and_then(|it| it.see(&event)));
                     events.push(event);
+                    if let Some(kind) = finish {
+                        events.push(Event { at, kind });
+                        return (events, Err(Ending::Looped));
+                    }
                 }
                 Ok(Some(Err(error))) => {
                     events.push(cut(started.elapsed(), usage));

@@ -187,6 +187,7 @@ mod tests {
             targets: &targets,
             snapshots: &SnapshotStore::new(folder.path()),
             jobs: 1,
+            stop_loops: false,
             write_pending: false,
             interrupted,
             may_begin: &|| true,

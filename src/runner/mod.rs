@@ -6,6 +6,7 @@
 
 mod case;
 mod conversation;
+mod early_stop;
 mod in_turn;
 mod judging;
 mod limits;
@@ -71,6 +72,8 @@ pub struct RunContext<'a> {
     pub snapshots: &'a SnapshotStore,
     /// Most conversations that go on at the same time, at least 1.
     pub jobs: usize,
+    /// Whether a generation ends once its loop is confirmed, and its conversation with it.
+    pub stop_loops: bool,
     /// Whether outputs that differ are written beside their snapshot for review.
     pub write_pending: bool,
     /// Becomes true when the user wants to stop.

@@ -121,6 +121,7 @@ fn run_all(jobs: usize, stop_after: usize) -> (BTreeMap<String, usize>, Vec<Stri
         targets: &targets,
         snapshots: &snapshots,
         jobs,
+        stop_loops: false,
         write_pending: false,
         interrupted,
         may_begin: &|| true,

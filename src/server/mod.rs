@@ -17,7 +17,6 @@ mod answer_cache;
 mod answers;
 mod anthropic;
 mod body;
-mod cut;
 mod headers;
 mod health;
 mod listen;

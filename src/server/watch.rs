@@ -13,13 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::admission::App;
-use super::cut::SoFar;
 use super::health::Pulse;
 use super::metrics::Observer;
 use super::options::OnLoop;
 use super::refusal::Refusal;
 use super::trace::{TraceLine, TraceSink};
-use crate::generation::{Event, EventKind, FinishReason, Transcript, Usage};
+use crate::generation::{Event, EventKind, FinishReason, SoFar, Transcript, Usage};
 use crate::protocol::FoundLoop;
 use crate::target::EventStream;
 

@@ -2,11 +2,12 @@
 //!
 //! It puts the neighbours to work in their order, and holds what a report needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::advice::AdviceFound;
+use super::cell::cells;
 use super::comparison::{Comparison, QualityChange, TrendFound};
 use super::design::Design;
 use super::distortion::DistortionSummary;
@@ -72,12 +73,14 @@ pub struct Analysis {
     pub advice: Vec<AdviceFound>,
 }
 
-/// Analyses a sweep. `outcomes` has an entry for each run of the design, and `distortion` one for
-/// each point, where it was measured.
+/// Analyses a sweep. `outcomes` has an entry for each run of the design, `errored` the numbers of
+/// those whose target could not answer, and `distortion` an entry for each point, where it was
+/// measured.
 #[must_use]
 pub fn analyse(
     design: &Design,
     outcomes: &[Option<Outcome>],
+    errored: &HashSet<usize>,
     distortion: &[Option<DistortionSummary>],
     asked: &Asked,
 ) -> Analysis {
@@ -87,7 +90,7 @@ pub fn analyse(
             conditions.push(point.condition.clone());
         }
     }
-    let groups = groups(design, outcomes, &conditions);
+    let groups = groups(design, outcomes, errored, &conditions);
     let correlation = correlation(&groups);
     let focus = focus(&groups, conditions.len());
     let shown: &[String] = if conditions.len() > 1 {
@@ -104,6 +107,13 @@ pub fn analyse(
         if let Some(outcome) = settings.iter_mut().find(of) {
             outcome.distortion = outcome.distortion.or(*summary);
         }
+    }
+    let without = groups.iter().find(|group| {
+        let off = |treatment: Treatment| treatment.level == design.off;
+        group.treatment.is_some_and(off)
+    });
+    for (outcome, group) in settings.iter_mut().zip(&groups) {
+        outcome.cells = cells(group, without.map(|without| &without.runs));
     }
     compare(&mut settings, &groups, asked.margin);
     let trends = trends(design, &groups);
@@ -141,6 +151,7 @@ pub fn analyse(
 fn groups<'a>(
     design: &Design,
     outcomes: &'a [Option<Outcome>],
+    errored: &HashSet<usize>,
     conditions: &[String],
 ) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
@@ -156,6 +167,7 @@ fn groups<'a>(
                     treatment: point.treatment,
                     label,
                     runs: Runs::new(),
+                    unanswered: Vec::new(),
                     conditions: BTreeSet::new(),
                 });
                 groups.len() - 1
@@ -170,8 +182,14 @@ fn groups<'a>(
                 condition,
                 seed: trial.seed,
             };
-            if let Some(Some(outcome)) = outcomes.get(trial.run) {
-                groups[index].runs.insert(block, outcome);
+            match outcomes.get(trial.run) {
+                Some(Some(outcome)) => {
+                    groups[index].runs.insert(block, outcome);
+                }
+                _ => {
+                    let errored = errored.contains(&trial.run);
+                    groups[index].unanswered.push((trial.prompt, errored));
+                }
             }
         }
     }

@@ -185,6 +185,7 @@ mod tests {
         Outcome {
             tokens: 100,
             ended: !looped,
+            stopped: false,
             looped: looped.then_some(Looped {
                 onset: 10,
                 period: 5,

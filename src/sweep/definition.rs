@@ -53,6 +53,8 @@ pub struct Definition {
     pub space: Space,
     /// Laid over the settings of every test, below the axes and points.
     pub sampling: SamplingSettings,
+    /// Whether answers end once their loop is confirmed.
+    pub stop_loops: bool,
     /// Seeds of sampled answers, at least one.
     pub seeds: Vec<u64>,
     /// The loop rate that the upper bound must stay below.
@@ -71,6 +73,7 @@ impl Definition {
             model: None,
             space: Space::Axes(Vec::new(), Arrangement::default()),
             sampling: SamplingSettings::default(),
+            stop_loops: false,
             seeds: vec![1],
             target_rate: TARGET_RATE,
             margin: MARGIN,
@@ -128,6 +131,7 @@ impl Definition {
         sweep.space = lower::space(source, &wire)?;
         sweep.model = wire.model;
         sweep.sampling = wire.sampling;
+        sweep.stop_loops = wire.stop_loops;
         if let Some(seeds) = wire.seeds {
             check_seeds(&seeds.value).map_err(|problem| at(&seeds.referenced, problem))?;
             sweep.seeds = seeds.value;

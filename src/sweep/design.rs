@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
+
 use super::definition::{Definition, DefinitionError};
 use super::point::{Point, Scale, points};
 use crate::generation::{DEFAULT_CONTEXT_SIZE, SamplingParams, SamplingSettings};
-use crate::plan::Case;
+use crate::plan::{self, Case};
 
 /// More runs than this are a mistake in the axes.
 const MOST_RUNS: usize = 200_000;
@@ -71,6 +73,17 @@ impl Design {
             run.index = index;
         }
         Ok(design)
+    }
+
+    /// One number for all that decides what is asked and how it is judged, hexadecimal; `how` is
+    /// what is decided about all runs together.
+    #[must_use]
+    pub fn fingerprint(&self, how: &str) -> String {
+        let mut hash = Sha256::new();
+        hash.update(plan::fingerprint(&self.runs));
+        hash.update(how);
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Adds all runs of one prompt.
@@ -164,7 +177,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::plan::{self, Overrides};
+    use crate::plan::Overrides;
     use crate::scenario::Scenario;
     use crate::sweep::{Arrangement, Axis, Draws, Setting, Space, Treatment};
 

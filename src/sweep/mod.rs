@@ -10,6 +10,7 @@
 mod advice;
 mod analysis;
 mod axis;
+mod cell;
 mod comparison;
 mod definition;
 mod design;
@@ -29,6 +30,7 @@ mod tests;
 pub use advice::{Advice, AdviceFound};
 pub use analysis::{Analysis, Asked, analyse};
 pub use axis::{Axis, AxisError};
+pub use cell::Cell;
 pub use comparison::{Comparison, QualityChange, TrendFound};
 pub use definition::{Definition, DefinitionError, MARGIN, TARGET_RATE};
 pub use design::{Design, Trial};

@@ -30,6 +30,9 @@ pub struct Outcome {
     pub tokens: usize,
     /// Whether the model ended the last of them by itself.
     pub ended: bool,
+    /// Whether it was ended because it repeated itself, so that it might have been longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// The first confirmed loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looped: Option<Looped>,
@@ -76,8 +79,11 @@ impl Outcome {
             tokens,
             ended: !matches!(
                 last,
-                None | Some(FinishReason::Length | FinishReason::Cancelled)
+                None | Some(
+                    FinishReason::Length | FinishReason::Repetition | FinishReason::Cancelled
+                )
             ),
+            stopped: last == Some(FinishReason::Repetition),
             displaced: displaced.filter(|_| looped.is_none()),
             looped,
             good: (!others.is_empty()).then(|| others.iter().all(|held| *held)),
@@ -110,6 +116,7 @@ mod tests {
         let outcome = Outcome {
             tokens: 300,
             ended: false,
+            stopped: false,
             looped: Some(Looped {
                 onset: 40,
                 period: 9,

@@ -176,11 +176,13 @@ mod tests {
             survival: Vec::new(),
             tokens: 0,
             wasted_tokens: 0,
+            stopped: 0,
             ended: share,
             good: None,
             distortion: None,
             comparison: None,
             quality: None,
+            cells: Vec::new(),
             runs: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! Sweeps with invented outcomes, from the axes to the recommendation.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::*;
@@ -47,6 +48,7 @@ fn sweep_over(
         Some(Outcome {
             tokens: if looped { 400 } else { 80 },
             ended: !looped,
+            stopped: false,
             looped: looped.then_some(Looped {
                 onset: 50,
                 period: 9,
@@ -63,7 +65,7 @@ fn sweep_over(
         margin: definition.margin,
         drawn: definition.space.drawn(),
     };
-    analyse(&design, &outcomes, &[], &asked)
+    analyse(&design, &outcomes, &HashSet::new(), &[], &asked)
 }
 
 /// Of sixty prompts, every third loops without a penalty, and fewer the stronger it is; a short

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::cell::Cell;
 use super::comparison::{Comparison, QualityChange};
 use super::distortion::DistortionSummary;
 use super::outcome::Outcome;
@@ -31,6 +32,8 @@ pub(super) struct Group<'a> {
     pub(super) treatment: Option<Treatment>,
     pub(super) label: String,
     pub(super) runs: Runs<'a>,
+    /// The prompts of the runs that have no outcome, and whether their target could not answer.
+    pub(super) unanswered: Vec<(usize, bool)>,
     /// The numbers of the conditions under which it was to be tried.
     pub(super) conditions: BTreeSet<usize>,
 }
@@ -117,6 +120,10 @@ pub struct TreatmentOutcome {
     pub tokens: usize,
     /// Of them, those that only repeated.
     pub wasted_tokens: usize,
+    /// Answers that were ended because they repeated themselves: without that, the tokens would be
+    /// more.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub stopped: usize,
     /// Answers that the model ended by itself.
     pub ended: Share,
     /// Answers of which every assertion but those on loops held, if there are such.
@@ -127,6 +134,9 @@ pub struct TreatmentOutcome {
     pub comparison: Option<Comparison>,
     /// Good answers compared with no penalty, under all conditions.
     pub quality: Option<QualityChange>,
+    /// What became of each prompt, under all conditions.
+    #[serde(default)]
+    pub cells: Vec<Cell>,
     /// Every run under the condition that loops most.
     pub runs: Vec<RunMark>,
 }
@@ -200,11 +210,13 @@ impl TreatmentOutcome {
             survival: kaplan_meier(&observations, CONFIDENCE),
             tokens: runs.values().map(|outcome| outcome.tokens).sum(),
             wasted_tokens: runs.values().map(wasted).sum(),
+            stopped: runs.values().filter(|outcome| outcome.stopped).count(),
             ended,
             good: judged.then(|| Rate::of(runs.iter(), correlation, |outcome| outcome.good)),
             distortion: None,
             comparison: None,
             quality: None,
+            cells: Vec::new(),
             runs: runs
                 .iter()
                 .map(|(block, outcome)| mark(*block, outcome))
@@ -222,6 +234,10 @@ pub(super) fn most(
         .rev()
         .max_by(|a, b| rate(*a).total_cmp(&rate(*b)));
     worst.unwrap_or(0)
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn mark(block: Block, outcome: &Outcome) -> RunMark {

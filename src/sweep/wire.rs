@@ -32,6 +32,9 @@ pub(super) struct SweepWire {
     /// Laid over the sampling settings of every test, below the axes.
     #[serde(default)]
     pub(super) sampling: SamplingSettings,
+    /// Whether answers end once their loop is confirmed; default: no.
+    #[serde(default)]
+    pub(super) stop_loops: bool,
     /// Seeds of sampled answers; default: 1.
     pub(super) seeds: Option<Spanned<Vec<u64>>>,
     /// The loop rate that the upper bound must stay below; default 0.05.

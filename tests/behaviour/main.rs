@@ -60,6 +60,8 @@ mod shards;
 mod statistics;
 mod support;
 mod sweep;
+mod sweep_matrix;
+mod sweep_resume;
 mod targets;
 mod templates;
 mod thresholds;

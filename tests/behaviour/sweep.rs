@@ -240,6 +240,67 @@ fn drawn_points_are_the_same_for_one_seed_and_the_seed_is_recorded() {
     assert_ne!(drawn("8"), first);
 }
 
+/// Every run of every setting: its prompt, its loop, and its tokens.
+fn runs(analysis: &Value) -> Vec<(Value, Value, u64)> {
+    let settings = analysis["settings"].as_array().expect("settings");
+    let runs = settings
+        .iter()
+        .flat_map(|setting| setting["runs"].as_array().expect("runs"));
+    let row = |run: &Value| {
+        let tokens = run["tokens"].as_u64().expect("tokens");
+        (run["prompt"].clone(), run["loop_at"].clone(), tokens)
+    };
+    runs.map(row).collect()
+}
+
+#[test]
+fn answers_that_end_at_their_loop_have_the_same_loops_in_fewer_tokens() {
+    let sandbox = Sandbox::new();
+    let sweep = |flags: &[&str]| {
+        let prompts = repository("scenarios/sweeps/prompts.yaml");
+        let fixed = [
+            "--filter",
+            "building,forbid,inspector,description,explanation",
+            "--axis",
+            "penalty=1.0,1.1",
+        ];
+        let ran = sandbox.run(&[&["sweep", &prompts][..], &fixed, flags].concat());
+        let ran = ran.expect_code(0);
+        (analysis(&sandbox, &ran).0, ran)
+    };
+    let (whole, shown) = sweep(&[]);
+    assert!(!shown.stdout.contains('≥'), "{}", shown.stdout);
+    let (stopped, shown) = sweep(&["--stop-loops"]);
+    shown
+        .expect_stdout("≥")
+        .expect_stdout("are lower bounds (≥)");
+    let found = stopped;
+    let (whole, stopped) = (runs(&whole), runs(&found));
+    let loops = whole
+        .iter()
+        .filter(|(_, found, _)| !found.is_null())
+        .count();
+    assert!(loops > 1 && loops < whole.len(), "{whole:?}");
+    assert_eq!(whole.len(), stopped.len());
+    for (whole, stopped) in whole.iter().zip(&stopped) {
+        assert_eq!((&whole.0, &whole.1), (&stopped.0, &stopped.1));
+        if whole.1.is_null() {
+            assert_eq!(whole.2, stopped.2);
+        } else {
+            assert!(stopped.2 < whole.2, "{stopped:?} of {whole:?}");
+        }
+    }
+    // Whether the model would have ended them is not known, and is not claimed.
+    let settings = found["settings"].as_array().expect("settings");
+    let looping = settings
+        .iter()
+        .flat_map(|setting| setting["runs"].as_array().expect("runs"))
+        .filter(|run| !run["loop_at"].is_null());
+    for run in looping {
+        assert_eq!(run["ended"], false, "{run}");
+    }
+}
+
 /// No wrong line or remedy is told of a file that is not there.
 #[rstest]
 #[case(&["sweep", "gone.yaml"], "error: there is no gone.yaml")]

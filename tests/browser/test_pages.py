@@ -19,6 +19,8 @@ model: script:{root}/scenarios/checkpoints/reported-loop.yaml
 sampling: {{temperature: 0, max_tokens: 400}}
 tests:
   - {{id: read, user: read README.md and summarise, assert: [not-loop]}}
+  - {{id: wanted, user: what?, assert: [not-loop, {{type: icontains, value: nowhere}}]}}
+  - {{id: short, user: read README.md and summarise, sampling: {{max_tokens: 4}}, assert: [not-loop]}}
 """
 
 
@@ -166,3 +168,49 @@ def test_the_sweep_says_its_recommendation_and_draws(sweep, opened):
     page = opened(sweep)
     assert page.locator("h1").is_visible()
     assert shown(page, "svg") > 2
+
+
+def rows(page):
+    return shown(page, "table.matrix tbody tr")
+
+
+def test_the_matrix_is_narrowed_to_as_many_prompts_as_its_filters_say(sweep, opened):
+    page = opened(sweep)
+    counts = []
+    for radio, count in choices(page):
+        counts.append(count)
+        radio.check()
+        assert rows(page) == count
+        marks = {"show-is-bad": "↻✗!", "show-is-changed": "≠"}.get(radio.get_attribute("id"), "")
+        for row in page.locator("table.matrix tbody tr:visible").all():
+            assert not marks or any(mark in row.inner_text() for mark in marks)
+    # One prompt is too short to loop.
+    assert counts[0] == 3 and counts[1] == 2 and 0 < counts[2] < 3
+
+
+def test_the_matrix_tells_without_colour_and_to_those_who_listen(sweep, opened):
+    page = opened(sweep)
+    words = {"↻": "looped", "✗": "failed", "✓": "passed", "≠": "different from off"}
+    cells = page.locator("table.matrix td").all()
+    assert len(cells) == 3 * 5
+    for cell in cells:
+        marks = "".join(cell.locator(".mark").all_inner_texts())
+        said = cell.locator(".aside").inner_text()
+        assert marks and said == ", ".join(words[mark] for mark in marks)
+        assert cell.locator(".mark").first.get_attribute("aria-hidden") == "true"
+
+
+def test_the_matrix_is_narrowed_with_the_keyboard_and_printed_whole(sweep, opened):
+    page = opened(sweep)
+    page.locator("#show-all").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#show-is-bad").is_checked() and rows(page) == 2
+    # Paper says what is left out of it, and has no choices.
+    page.emulate_media(media="print")
+    assert shown(page, ".by-prompt .filters label") == 1
+    page.emulate_media(media="screen")
+    page.locator("#show-all").check()
+    page.emulate_media(media="print")
+    assert shown(page, ".by-prompt .filters") == 0 and rows(page) == 3
+    table = page.locator("table.matrix").bounding_box()
+    assert table["width"] <= page.viewport_size["width"]

@@ -168,6 +168,7 @@ impl Pairs {
                 targets,
                 snapshots: &snapshots,
                 jobs: 1,
+                stop_loops: false,
                 write_pending: false,
                 interrupted,
                 may_begin: &|| true,

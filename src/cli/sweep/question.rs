@@ -47,6 +47,10 @@ pub(super) struct Question {
     /// Short for the seeds 1 to N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeats: Option<u16>,
+    /// End an answer once its loop is confirmed: the same loops with the same onsets in less time,
+    /// but how long answers are and how much they waste is then a lower bound
+    #[arg(long)]
+    stop_loops: bool,
     /// The loop rate that the 95 % upper bound must stay below [default: 0.05]
     #[arg(long, value_name = "SHARE")]
     target_rate: Option<f64>,
@@ -73,6 +77,7 @@ impl Question {
         if let Some(repeats) = self.repeats {
             definition.seeds = (1..=u64::from(repeats)).collect();
         }
+        definition.stop_loops |= self.stop_loops;
         definition.target_rate = self.target_rate.unwrap_or(definition.target_rate);
         definition.margin = self.margin.unwrap_or(definition.margin);
         definition.check().map_err(explained)?;

@@ -7,6 +7,7 @@ mod drawing;
 mod heat_map;
 mod loop_rate;
 mod markdown;
+mod matrix;
 mod page;
 mod pareto;
 mod raster;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::drawing::{Drawing, rules};
+use super::matrix::Matrix;
 use super::table::{HEAD, Row, rows};
 use super::words::{Words, words};
 use crate::record::Provenance;
@@ -17,6 +18,7 @@ struct Page<'a> {
     description: &'a str,
     head: [&'static str; 9],
     rows: Vec<Row>,
+    matrix: Option<Matrix>,
     kinds: Vec<(String, Vec<(String, usize)>)>,
     drawings: Vec<Figure>,
     plot_rules: String,
@@ -62,6 +64,7 @@ pub fn html(analysis: &Analysis, provenance: &Provenance) -> String {
         description: &analysis.description,
         head: HEAD,
         rows: rows(analysis),
+        matrix: Matrix::of(analysis),
         kinds: (analysis.settings.iter())
             .filter(|outcome| !outcome.kinds.is_empty())
             .map(|outcome| {

@@ -49,6 +49,7 @@ fn cells(outcome: &TreatmentOutcome) -> [String; 9] {
         };
         format!("{}/{}{star}", found.cured, found.caused)
     });
+    let least = if outcome.stopped > 0 { "≥ " } else { "" };
     let mean = outcome.tokens as f64 / loops.share.of.max(1) as f64;
     let wasted = outcome.wasted_tokens as f64 / outcome.tokens.max(1) as f64;
     let flips = outcome.distortion.map(|found| percent(found.flips.value()));
@@ -66,8 +67,8 @@ fn cells(outcome: &TreatmentOutcome) -> [String; 9] {
             percent(loops.interval.high)
         ),
         compared.unwrap_or_else(missing),
-        format!("{mean:.0}"),
-        percent(wasted),
+        format!("{least}{mean:.0}"),
+        format!("{least}{}", percent(wasted)),
         outcome
             .good
             .map_or_else(missing, |good| percent(good.share.value())),

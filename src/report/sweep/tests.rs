@@ -6,7 +6,7 @@ use super::*;
 use crate::report::fixture;
 use crate::statistics::{Interval, Observation, Share, kaplan_meier, wilson};
 use crate::sweep::{
-    DistortionSummary, Rate, Recommendation, RunMark, Treatment, TreatmentOutcome, Verdict,
+    Cell, DistortionSummary, Rate, Recommendation, RunMark, Treatment, TreatmentOutcome, Verdict,
 };
 
 fn setting(level: f64, window: Option<usize>, hits: usize) -> TreatmentOutcome {
@@ -41,6 +41,7 @@ fn setting(level: f64, window: Option<usize>, hits: usize) -> TreatmentOutcome {
         survival: kaplan_meier(&observations, 0.95),
         tokens: 9_000,
         wasted_tokens: 10 * hits,
+        stopped: 0,
         ended: share,
         good: None,
         distortion: Some(DistortionSummary {
@@ -60,7 +61,21 @@ fn setting(level: f64, window: Option<usize>, hits: usize) -> TreatmentOutcome {
         }),
         comparison: None,
         quality: None,
+        cells: (0..60).map(|at| cell(at, looped(at), hits)).collect(),
         runs: (0..60).map(run).collect(),
+    }
+}
+
+/// The first prompts loop; the last one always fails, and the one before it passes everywhere.
+fn cell(prompt: usize, looped: bool, hits: usize) -> Cell {
+    let failed = prompt == 59;
+    Cell {
+        prompt,
+        looped: usize::from(looped),
+        failed: usize::from(failed),
+        passed: usize::from(!looped && !failed),
+        different: usize::from(!looped && prompt < 24 && hits < 24),
+        ..Cell::default()
     }
 }
 
@@ -175,6 +190,63 @@ fn the_map_shows_no_penalty_in_every_window() {
         .inline();
     assert_eq!(map.matches("\n40 %\n").count(), 2, "{map}");
     assert_eq!(map.matches("\n15 %\n").count(), 1);
+}
+
+#[test]
+fn the_matrix_has_a_row_for_each_prompt_and_filters_that_count_them() {
+    let provenance = fixture::record().provenance;
+    let page = html(&taken(), &provenance);
+    let table = page
+        .split("<table class=\"matrix\"")
+        .nth(1)
+        .expect("a table");
+    let table = table.split("</table>").next().expect("its end");
+    let body = table.split("<tbody>").nth(1).expect("a body");
+    let rows: Vec<&str> = body.split("<tr").skip(1).collect();
+    assert_eq!(rows.len(), 60);
+    assert!(rows.iter().all(|row| row.matches("<td").count() == 5));
+    // A colour is never alone: each cell has a mark, and a word.
+    let count = |text: &str| body.matches(text).count();
+    assert_eq!(count("aria-hidden=\"true\">↻<"), 24 + 9 + 1 + 2);
+    assert_eq!(count("<td class=\"l\">"), count(">looped<"));
+    assert_eq!(count("<td class=\"f\">"), 5);
+    assert_eq!(
+        count(">passed<") + count(">passed, different from off<"),
+        300 - 36 - 5
+    );
+    // The one that the headline is about is named.
+    assert!(table.contains("<th scope=\"col\" class=\"taken\"><span>→ 1.1; 64</span>"));
+    for (class, name, prompts) in [
+        ("all", "all", 60),
+        ("is-bad", "failed, looped or errored", 25),
+        ("is-changed", "different from off", 24),
+    ] {
+        let label = format!("id=\"show-{class}\"");
+        let label = page.split(&label).nth(1).expect("a filter");
+        let label = label.split("</label>").next().expect("its end");
+        assert!(label.ends_with(&format!("{name} <span class=\"note\">{prompts}</span>")));
+        let kept = rows.iter().filter(|row| {
+            let classes = row.split('"').nth(1).expect("classes");
+            classes.split(' ').any(|one| one == class)
+        });
+        assert_eq!(kept.count(), prompts, "{class}");
+        let rule = format!(".by-prompt:has(#show-{class}:checked) tbody tr:not(.{class})");
+        assert_eq!(page.contains(&rule), class != "all");
+    }
+}
+
+#[test]
+fn of_too_many_prompts_those_that_always_pass_are_left_out() {
+    let mut large = taken();
+    large.prompts = (0..2_010).map(|at| format!("prompts/p{at}")).collect();
+    for setting in &mut large.settings {
+        setting.cells = (0..2_010).map(|at| cell(at, at > 2_000, 0)).collect();
+    }
+    let page = html(&large, &fixture::record().provenance);
+    assert!(page.contains("10 more prompts are in sweep.json."));
+    assert!(page.contains("<th scope=\"row\">p2009</th>"));
+    assert!(!page.contains("<th scope=\"row\">p2000</th>"));
+    assert!(page.len() < 2_500_000, "{} bytes", page.len());
 }
 
 #[test]

@@ -317,6 +317,14 @@ fn limits(analysis: &Analysis) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if analysis.settings.iter().any(|outcome| outcome.stopped > 0) {
+        said.push(
+            "Answers were ended once their loop was confirmed. That changes neither which loop nor \
+             where they begin; tokens and wasted are lower bounds (≥), and assertions judge such an \
+             answer as far as it came."
+                .to_owned(),
+        );
+    }
     if let Some(Draws { points, seed }) = analysis.drawn {
         said.push(format!(
             "Of all points of the axes {points} were drawn at random, with the seed {seed}: another \

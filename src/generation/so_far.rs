@@ -1,11 +1,11 @@
 //! How an answer ends that is cut off because it loops: the finish that its generation can no
 //! longer tell, made of the events so far. It does not know who decides.
 
-use crate::generation::{Channel, Event, EventKind, FinishReason, Usage};
+use super::{Channel, Event, EventKind, FinishReason, Usage};
 
 /// What an answer has said so far.
-#[derive(Default)]
-pub(super) struct SoFar {
+#[derive(Debug, Default)]
+pub struct SoFar {
     usage: Usage,
     text: String,
     content: String,
@@ -13,7 +13,8 @@ pub(super) struct SoFar {
 }
 
 impl SoFar {
-    pub(super) fn see(&mut self, event: &Event) {
+    /// Takes the next event.
+    pub fn see(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Started { input_tokens } => self.usage.input_tokens = *input_tokens,
             EventKind::Delta { text, .. } => {
@@ -25,17 +26,17 @@ impl SoFar {
                 Channel::Reasoning => self.reasoning.push_str(text),
                 Channel::ToolCall => {}
             },
-            EventKind::Text(_)
-            | EventKind::ToolCall(_)
-            | EventKind::Retried(_)
-            | EventKind::Finished { .. } => {}
+            // It may hold more tokens than one; nobody tells how many.
+            EventKind::Text(piece) => self.usage.output_tokens += piece.logprobs.len().max(1),
+            EventKind::ToolCall(_) | EventKind::Retried(_) | EventKind::Finished { .. } => {}
         }
     }
 
     /// The finish of an answer that ends here. What the generation still held back, such as an
     /// incomplete character, the beginning of a stop string or of a tool call, is lost with it. How
     /// many tokens of the prompt were cached only a whole generation tells: none are counted.
-    pub(super) fn cut(self) -> EventKind {
+    #[must_use]
+    pub fn cut(self) -> EventKind {
         EventKind::Finished {
             reason: FinishReason::Repetition,
             text: String::new(),
