@@ -42,7 +42,7 @@ keep no prompt. How many pairs there are is decided before; adding some until it
 Ends like 'loopwatch compare'. Both records stay, and can be compared again.
 
 Examples:
-  loopwatch ab scenarios/read-readme.yaml --target 'spawn:old/loopwatch serve --port {port}' \
+  loopwatch ab scenarios/read-readme.yaml --target 'spawn:old/loopwatch serve --port {port}' \\
       --target 'spawn:new/loopwatch serve --port {port}' --max-slowdown 2%
   loopwatch ab --target openai:http://127.0.0.1:8001/v1 --target openai:http://127.0.0.1:8002/v1";
 

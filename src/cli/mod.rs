@@ -63,8 +63,9 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 passed, 1 internal error, 2 bad arguments or invalid file, 3 inconclusive (if asked
-for), 4 nothing selected, 5 passed so far and some left, 99 a threshold or slower than allowed, 100 assertion, loop
-or snapshot failure, 101 target could not be loaded or answer, 130 or 143 interrupted.
+for), 4 nothing selected, 5 passed so far and some left, 99 a threshold or slower than allowed,
+100 assertion, loop or snapshot failure, 101 target could not be loaded or answer, 130 or 143
+interrupted.
 
 Environment: MLX_REPETITION_PENALTY and MLX_REPETITION_CONTEXT_SIZE set the defaults of the
 penalty and its window; HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE rule where
