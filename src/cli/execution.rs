@@ -93,8 +93,8 @@ pub(super) fn stoppable<T>(
     })
 }
 
-/// Listens on a thread of its own, which ends with the program.
-fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
+/// Listens for Ctrl-C and SIGTERM on a thread of its own, which ends with the program.
+pub(super) fn signals() -> std::io::Result<oneshot::Receiver<Exit>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;

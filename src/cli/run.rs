@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::backend::BackendFlags;
 use super::events::Events;
-use super::execution::Execution;
+use super::execution::{Execution, signals};
 use super::exit::Exit;
 use super::outputs::Outputs;
 use super::progress::Progress;
@@ -103,6 +103,8 @@ impl Run {
 
     /// Runs whenever a file changes, until the user has seen enough.
     fn again_and_again(&self) -> anyhow::Result<Exit> {
+        // Listens all the time: between two runs nobody else does.
+        let mut signals = signals()?;
         loop {
             let mut watched = Watched::new(self.selection.paths(), &self.snapshots, &self.report)?;
             // A file that is broken while somebody writes it ends nothing.
@@ -117,7 +119,7 @@ impl Run {
                 "{DIM}watching {}; a change runs again, Ctrl-C ends{RESET}",
                 watched.files()
             );
-            match watched.wait()? {
+            match watched.wait(&mut signals)? {
                 Ok(path) => anstream::eprintln!("{BOLD}{} changed{RESET}\n", path.display()),
                 Err(signal) => return Ok(signal),
             }

@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::execution::stoppable;
+use tokio::sync::oneshot;
+
 use super::exit::{Exit, Explained};
 
 /// How often the files are looked at.
@@ -62,20 +63,19 @@ impl Watched {
     }
 
     /// Waits for a change and names one of the files; or the signal that ends the watch.
-    pub(super) fn wait(&mut self) -> anyhow::Result<Result<PathBuf, Exit>> {
-        let (changed, stopped) = stoppable(async |interrupted| {
-            while !*interrupted.borrow() {
-                tokio::time::sleep(PAUSE).await;
-                if let Some(path) = self.changed()? {
-                    return Ok(Some(path));
-                }
+    pub(super) fn wait(
+        &mut self,
+        signals: &mut oneshot::Receiver<Exit>,
+    ) -> anyhow::Result<Result<PathBuf, Exit>> {
+        loop {
+            if let Ok(signal) = signals.try_recv() {
+                return Ok(Err(signal));
             }
-            anyhow::Ok(None)
-        })?;
-        Ok(match (changed?, stopped) {
-            (Some(path), None) => Ok(path),
-            (_, signal) => Err(signal.unwrap_or(Exit::Interrupted)),
-        })
+            if let Some(path) = self.changed()? {
+                return Ok(Ok(path));
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// A file that is new, gone or other than when it was last looked at.
