@@ -203,6 +203,9 @@ fn print_work(out: &mut impl Write, work: &Work) -> std::io::Result<()> {
         before,
         after,
     } = work;
+    if *pairs == 0 {
+        return writeln!(out, "{:<22} no pairs", "work");
+    }
     if before == after {
         let computed = before.computed_tokens;
         return writeln!(

@@ -264,6 +264,14 @@ fn the_same_answers_for_more_work_are_a_regression_where_that_is_asked_for() {
         .expect_stdout("work                   input tokens computed ")
         .expect_stdout("more work than allowed");
     compare(&before, &after, "50%").expect_code(0);
+    let other = changed(&sandbox, &before, "c", &mut |line| {
+        if line["line"] == "case" {
+            line["id"] = format!("{}x", line["id"].as_str().expect("an id")).into();
+        }
+    });
+    compare(&before, &other, "0%")
+        .expect_code(100)
+        .expect_stdout("work                   no pairs");
     compare(&after, &before, "0%").expect_code(0);
     let told = sandbox.run(&["compare", &before, &after, "--json"]);
     let told = json(&told.expect_code(0).stdout);
