@@ -47,7 +47,8 @@ pub(super) struct Compare {
 
 const EXAMPLES: &str = "\
 Ends with 100 if a case that passed does not pass any more, or is gone; with 99 if it is slower than
---max-slowdown allows, or takes more work than --max-extra-work; with 3 if that is inconclusive and --fail-on-inconclusive is given.
+--max-slowdown allows, or takes more work than --max-extra-work; with 3 if that is inconclusive and
+--fail-on-inconclusive is given.
 
 Times are compared pair by pair, over cases that said the same tokens in both runs. A limit is what
 is allowed: 2% finds a slowdown of 10 % with 16 pairs. Two runs that were not made in turn on one

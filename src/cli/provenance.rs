@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::record::{FORMAT_VERSION, ModelProvenance, Provenance};
+use super::sampling;
+use crate::record::{FORMAT_VERSION, ModelProvenance, PlanProvenance, Provenance};
 
 /// The provenance of a run that starts now.
 pub(super) fn collect(
@@ -25,6 +26,21 @@ pub(super) fn collect(
         environment,
         models,
         plan: None,
+    }
+}
+
+/// The same for a plan, in this environment.
+pub(super) fn of_plan(
+    plan: PlanProvenance,
+    threads: usize,
+    jobs: usize,
+    overrides: Vec<String>,
+    models: &[ModelProvenance],
+) -> Provenance {
+    let environment = sampling::environment_as_text();
+    Provenance {
+        plan: Some(plan),
+        ..collect(threads, jobs, overrides, environment, models.to_vec())
     }
 }
 

@@ -7,9 +7,7 @@ use super::exit::Explained;
 use super::paths;
 use super::screen::Screen;
 use crate::plan::Case;
-use crate::record::{
-    CaseVerdict, ModelProvenance, PlanProvenance, Record, RecordError, RecordWriter, Summary,
-};
+use crate::record::{ModelProvenance, PlanProvenance, Record, RecordError, RecordWriter, Summary};
 
 /// Continues with the newest run if it is unfinished and fits, and otherwise starts a new one.
 const AUTO: &str = "auto";
@@ -153,15 +151,12 @@ impl Begun {
 
 /// The totals of the cases in a record; none is counted as not run.
 pub(super) fn totals(record: &Record) -> Summary {
-    let count = |verdict| {
-        let cases = record.cases.iter();
-        cases.filter(|case| case.verdict == verdict).count()
-    };
-    Summary {
-        passed: count(CaseVerdict::Passed),
-        failed: count(CaseVerdict::Failed),
-        errored: count(CaseVerdict::Errored),
-        not_run: 0,
+    let mut summary = Summary {
         wall_ms: record.summary.map_or(0, |summary| summary.wall_ms),
+        ..Summary::default()
+    };
+    for case in &record.cases {
+        summary.count(case.verdict);
     }
+    summary
 }

@@ -23,7 +23,7 @@ use crate::backend::Precision;
 use crate::engine::EngineOptions;
 use crate::gate::Gate;
 use crate::plan::{self, Case};
-use crate::record::{ModelProvenance, PlanProvenance, Provenance, Record, RecordWriter, Summary};
+use crate::record::{PlanProvenance, Provenance, Record, RecordWriter, Summary};
 use crate::report;
 use crate::runner;
 use crate::snapshot::{PendingSnapshot, SnapshotKey, SnapshotStore, UpdatePolicy};
@@ -192,7 +192,13 @@ impl Run {
         let writer = match begun {
             Some(begun) => begun.continued(&answering.models)?,
             None => {
-                let provenance = self.provenance(&options, plan, &answering.models);
+                let provenance = provenance::of_plan(
+                    plan,
+                    options.threads,
+                    usize::from(self.jobs),
+                    self.selection.told(),
+                    &answering.models,
+                );
                 RecordWriter::create(&folder, &provenance)?
             }
         };
@@ -246,24 +252,6 @@ impl Run {
         !self.selection.told().is_empty()
             || !sampling::environment_as_text().is_empty()
             || options.precision != Precision::Exact
-    }
-
-    fn provenance(
-        &self,
-        options: &EngineOptions,
-        plan: PlanProvenance,
-        models: &[ModelProvenance],
-    ) -> Provenance {
-        Provenance {
-            plan: Some(plan),
-            ..provenance::collect(
-                options.threads,
-                usize::from(self.jobs),
-                self.selection.told(),
-                sampling::environment_as_text(),
-                models.to_vec(),
-            )
-        }
     }
 }
 

@@ -16,12 +16,9 @@ use super::exit::{Exit, Explained};
 use super::resume::Begun;
 use super::screen::Screen;
 use super::targets::Answering;
-use super::{paths, provenance, resume, sampling};
-use crate::engine::EngineOptions;
+use super::{paths, provenance, resume};
 use crate::plan::Case;
-use crate::record::{
-    ModelProvenance, PlanProvenance, PlannedCase, Provenance, Record, RecordWriter, Summary,
-};
+use crate::record::{PlanProvenance, PlannedCase, Provenance, Record, RecordWriter, Summary};
 use crate::report;
 use crate::snapshot::SnapshotStore;
 use crate::sweep::{Analysis, Asked, Definition, DefinitionError, Design, Outcome, analyse};
@@ -98,7 +95,13 @@ impl Sweep {
                 begun.continued(&answering.models)?
             }
             None => {
-                let provenance = self.provenance(&options, plan, &answering.models);
+                let provenance = provenance::of_plan(
+                    plan,
+                    options.threads,
+                    usize::from(self.jobs),
+                    self.question.set.clone(),
+                    &answering.models,
+                );
                 RecordWriter::create(&folder, &provenance)?
             }
         };
@@ -151,24 +154,6 @@ impl Sweep {
             None if summary.errored > 0 => Exit::Target,
             None => Exit::Passed,
         })
-    }
-
-    fn provenance(
-        &self,
-        options: &EngineOptions,
-        plan: PlanProvenance,
-        models: &[ModelProvenance],
-    ) -> Provenance {
-        Provenance {
-            plan: Some(plan),
-            ..provenance::collect(
-                options.threads,
-                usize::from(self.jobs),
-                self.question.set.clone(),
-                sampling::environment_as_text(),
-                models.to_vec(),
-            )
-        }
     }
 
     /// The analysis as page, Markdown, JSON and drawings.

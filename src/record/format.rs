@@ -275,3 +275,14 @@ pub struct Summary {
     /// Milliseconds from the start of the run to its end, model loading included.
     pub wall_ms: u64,
 }
+
+impl Summary {
+    /// Counts one more case that has ended.
+    pub fn count(&mut self, verdict: CaseVerdict) {
+        match verdict {
+            CaseVerdict::Passed => self.passed += 1,
+            CaseVerdict::Failed => self.failed += 1,
+            CaseVerdict::Errored => self.errored += 1,
+        }
+    }
+}

@@ -139,7 +139,7 @@ fn headline(record: &Record, gate: &Gate) -> Mark {
     }
 }
 
-/// The verdict over the cases. So many failures are within a threshold on passes that holds.
+/// The verdict over the cases. So many failures are within a threshold that holds, or in quarantine.
 fn headline_of_cases(record: &Record, tolerated: usize) -> Mark {
     let with = |verdict| {
         let cases = record.cases.iter();

@@ -31,7 +31,7 @@ use case::Session;
 use slots::Slots;
 
 use crate::plan::{Answerer, Case};
-use crate::record::{CaseRecord, CaseVerdict, RecordError, RecordWriter, Summary};
+use crate::record::{CaseRecord, RecordError, RecordWriter, Summary};
 use crate::snapshot::SnapshotStore;
 use crate::target::Target;
 
@@ -122,11 +122,7 @@ pub async fn run(
             let Some(finished) = outcome else {
                 continue;
             };
-            match finished.verdict {
-                CaseVerdict::Passed => summary.passed += 1,
-                CaseVerdict::Failed => summary.failed += 1,
-                CaseVerdict::Errored => summary.errored += 1,
-            }
+            summary.count(finished.verdict);
             ended += 1;
             record.append(&finished)?;
             emit(RunEvent::CaseFinished {

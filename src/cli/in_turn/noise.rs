@@ -1,5 +1,6 @@
 //! What `aa` found out about a runner, for people and for programs.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -27,8 +28,7 @@ impl Noises {
     pub(super) fn of(measured: &Measured, max_slowdown: f64) -> Self {
         let (before, after) = (&measured.before, &measured.after);
         let comparison = compare(before, after, None);
-        let had = comparison.latency.iter().map(|one| one.pairs).max();
-        let counts = counts(had.unwrap_or_default());
+        let counts = counts(comparison.latency.iter().map(|one| one.pairs));
         Self {
             schema_version: SCHEMA_VERSION,
             pairs: measured.pairs,
@@ -123,12 +123,21 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// The numbers of pairs that are told: those that were made, and some fewer and more.
-fn counts(made: usize) -> Vec<usize> {
-    let mut counts = vec![8, 16, 32, 64];
-    if made > 0 && !counts.contains(&made) {
-        counts.push(made);
-        counts.sort_unstable();
+/// The numbers of pairs that are told: those that were made of each time, and some fewer and more.
+fn counts(made: impl Iterator<Item = usize>) -> Vec<usize> {
+    let told = [8, 16, 32, 64].into_iter().chain(made);
+    let counts: BTreeSet<usize> = told.filter(|pairs| *pairs > 0).collect();
+    counts.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A time that fewer pairs have is still asked about with its own number.
+    #[test]
+    fn every_number_of_pairs_that_was_made_is_told() {
+        assert_eq!(counts([9, 5, 9].into_iter()), [5, 8, 9, 16, 32, 64]);
+        assert_eq!(counts([16, 0, 16].into_iter()), [8, 16, 32, 64]);
     }
-    counts
 }

@@ -13,7 +13,7 @@ use super::super::screen::Screen;
 use super::super::selection::{Planned, Selection};
 use super::super::style::{DIM, RESET};
 use super::super::targets::Answering;
-use super::super::{paths, provenance, sampling};
+use super::super::{paths, provenance};
 use crate::engine::EngineOptions;
 use crate::record::{
     CaseRecord, CaseVerdict, ModelProvenance, Provenance, Record, RecordWriter, Summary,
@@ -124,15 +124,9 @@ impl Pairs {
             first.push(before);
             second.push(after);
         }
-        let provenance = |side: &Selection, planned: Planned| Provenance {
-            plan: Some(planned.plan),
-            ..provenance::collect(
-                options.threads,
-                1,
-                side.told(),
-                sampling::environment_as_text(),
-                answering.models.clone(),
-            )
+        let provenance = |side: &Selection, planned: Planned| {
+            let models = &answering.models;
+            provenance::of_plan(planned.plan, options.threads, 1, side.told(), models)
         };
         Ok(Some(Measured {
             before: record(
@@ -214,11 +208,7 @@ fn record(
         ..Summary::default()
     };
     for case in cases {
-        match case.verdict {
-            CaseVerdict::Passed => summary.passed += 1,
-            CaseVerdict::Failed => summary.failed += 1,
-            CaseVerdict::Errored => summary.errored += 1,
-        }
+        summary.count(case.verdict);
         writer.append(case)?;
     }
     writer.finish(&summary)?;
