@@ -15,6 +15,10 @@ use super::exit::{Exit, Explained};
 
 /// How often the files are looked at.
 const PAUSE: Duration = Duration::from_millis(300);
+/// How long nothing may change before a change counts as done, and how often at most that is
+/// waited for.
+const QUIET: Duration = Duration::from_millis(100);
+const MOST_WAITS: usize = 30;
 /// Most files that are watched.
 const MOST_FILES: usize = 20_000;
 /// Folders in which programs build, and which no scenario names.
@@ -72,10 +76,24 @@ impl Watched {
                 return Ok(Err(signal));
             }
             if let Some(path) = self.changed()? {
+                self.settle(&path)?;
                 return Ok(Ok(path));
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Waits until nothing changes any more: many editors empty a file before they fill it, and
+    /// what they have half written is not to be run.
+    fn settle(&mut self, changed: &Path) -> anyhow::Result<()> {
+        let emptied = |path: &Path| std::fs::metadata(path).is_ok_and(|about| about.len() == 0);
+        for _ in 0..MOST_WAITS {
+            std::thread::sleep(QUIET);
+            if self.changed()?.is_none() && !emptied(changed) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// A file that is new, gone or other than when it was last looked at.
@@ -177,5 +195,27 @@ mod tests {
         }
         std::fs::remove_file(at("a/new.yaml")).expect("removed");
         assert_eq!(watched.changed().expect("looked"), Some(at("a/new.yaml")));
+    }
+    #[test]
+    fn a_file_that_an_editor_has_emptied_is_waited_for_until_it_is_filled() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.yaml");
+        std::fs::write(&path, "before").expect("written");
+        let none = folder.path().join("none");
+        let paths = [path.clone()];
+        let mut watched = Watched::new(&paths, &none, &none).expect("watched");
+        std::fs::write(&path, "").expect("emptied");
+        let editor = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                std::thread::sleep(QUIET * 4);
+                std::fs::write(path, "after it")
+            }
+        });
+        let (_ends, mut signals) = oneshot::channel();
+        let changed = watched.wait(&mut signals).expect("looked");
+        assert!(matches!(changed, Ok(found) if found == path));
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "after it");
+        editor.join().expect("joined").expect("written");
     }
 }
