@@ -316,6 +316,7 @@ fn case(at: usize, token_at_us: Vec<u64>) -> CaseRecord {
                 }],
             },
             judgement: Judgement::default(),
+            reruns: Vec::new(),
             error: None,
         },
         repeats: None,

@@ -15,8 +15,8 @@ use self::part::Part;
 use super::finding::{Finding, found};
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
-    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotRule, TextDifference,
-    Watched,
+    Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rerun, Rule, SnapshotRule,
+    TextDifference, Watched,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopKind, LoopState, LoopVerdict, escape_fragment};
@@ -35,6 +35,8 @@ pub struct Evidence<'a> {
     pub conversation: &'a Conversation,
     /// The conversation beside its snapshot, if it was compared.
     pub snapshot: Option<&'a Comparison>,
+    /// The same conversation, held once more in other ways.
+    pub reruns: &'a [Rerun],
 }
 
 /// Judges every assertion, in order. Loops are looked for whether or not an assertion asks.
@@ -111,6 +113,7 @@ fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
         Rule::Equals(text) => equals(answer, text),
         Rule::Text(rule) => rule.judge(answer),
         Rule::Tools(rule) => rule.judge(conversation),
+        Rule::Rerun(rule) => rule.judge(conversation, &part.reruns),
         Rule::Likelihood(bound) => likely(conversation, *bound),
         Rule::Set { threshold, members } => set(*threshold, members, part),
         Rule::FinishReason(reason) => finished(conversation, *reason),

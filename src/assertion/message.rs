@@ -72,6 +72,7 @@ fn asked(assertion: &Assertion) -> String {
         ),
         Rule::Text(rule) => behind(kind, &rule.label()),
         Rule::Tools(rule) => behind(kind, &rule.label()),
+        Rule::Rerun(rule) => behind(kind, &rule.label()),
         Rule::Likelihood(Likelihood::Perplexity(most)) => format!("{kind} <= {most}"),
         Rule::Likelihood(Likelihood::Score(least)) => format!("{kind} >= {least}"),
         Rule::Set { threshold, members } => {
@@ -176,13 +177,19 @@ pub(super) fn loop_fact(evidence: &LoopEvidence) -> String {
 
 /// Where an output departs from its snapshot, and why that may be.
 pub(super) fn divergence_fact(divergence: &Divergence) -> String {
+    differences(divergence, "the inputs changed since the snapshot")
+}
+
+/// The same beside another answer to what should be one question.
+pub(super) fn difference_fact(divergence: &Divergence) -> String {
+    differences(divergence, "not the same was asked")
+}
+
+fn differences(divergence: &Divergence, changed: &str) -> String {
     let mut parts = Vec::new();
     if !divergence.changed_inputs.is_empty() {
         let changes: Vec<String> = divergence.changed_inputs.iter().map(change_fact).collect();
-        parts.push(format!(
-            "the inputs changed since the snapshot ({})",
-            changes.join(", ")
-        ));
+        parts.push(format!("{changed} ({})", changes.join(", ")));
     }
     match (&divergence.tokens, &divergence.text) {
         (Some(tokens), Some(text)) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::Value;
 
+use super::rerun::RerunRule;
 use super::snapshot_rule::SnapshotRule;
 use super::spec::{AssertionSpec, SpecError};
 use super::text_rule::TextRule;
@@ -56,6 +57,8 @@ pub enum Rule {
     },
     /// Something else about the calls of tools.
     Tools(ToolRule),
+    /// How the answer compares with that of the same conversation, held once more.
+    Rerun(RerunRule),
     /// The last answer was likely enough to the model.
     Likelihood(Likelihood),
     /// Enough of several assertions hold.
@@ -103,6 +106,14 @@ impl Assertion {
         };
         std::iter::once(&self.rule).chain(members.iter().map(|(_, member)| &member.rule))
     }
+
+    /// Those of its rules for which the conversation is held once more.
+    pub fn reruns(&self) -> impl Iterator<Item = &RerunRule> {
+        self.rules().filter_map(|rule| match rule {
+            Rule::Rerun(rule) => Some(rule),
+            _ => None,
+        })
+    }
 }
 
 /// The types of this file, in the order of the documentation.
@@ -142,6 +153,7 @@ impl AssertionSpec {
     #[must_use]
     pub fn kinds() -> Vec<&'static str> {
         let all = OWN.iter().chain(&TextRule::KINDS).chain(&ToolRule::KINDS);
+        let all = all.chain(&RerunRule::KINDS);
         all.copied().collect()
     }
 
@@ -149,7 +161,7 @@ impl AssertionSpec {
     #[must_use]
     pub fn negatable() -> Vec<&'static str> {
         let mut kinds = Self::kinds();
-        kinds.retain(|kind| !NOT_NEGATABLE.contains(kind));
+        kinds.retain(|kind| !NOT_NEGATABLE.contains(kind) && !RerunRule::KINDS.contains(kind));
         kinds
     }
 
@@ -179,7 +191,10 @@ impl AssertionSpec {
         self.refuse_strangers(base)?;
         let other = match TextRule::lower(self, base)? {
             Some(rule) => Some(Rule::Text(rule)),
-            None => ToolRule::lower(self, base, negated)?.map(Rule::Tools),
+            None => match RerunRule::lower(self, base)? {
+                Some(rule) => Some(Rule::Rerun(rule)),
+                None => ToolRule::lower(self, base, negated)?.map(Rule::Tools),
+            },
         };
         let rule = match other {
             Some(rule) => rule,
@@ -276,7 +291,13 @@ impl AssertionSpec {
             "tool-call-f1",
         ];
         let has_threshold = measures.contains(&base) || TextRule::WITH_THRESHOLD.contains(&base);
-        let no_value = ["loop", "snapshot", "contains-html"];
+        let no_value = [
+            "loop",
+            "snapshot",
+            "contains-html",
+            "deterministic",
+            "penalty-effect",
+        ];
         let strangers = [
             ("args", self.args.is_some(), base == "tool-called"),
             ("state", self.state.is_some(), base == "loop"),
@@ -370,11 +391,12 @@ mod tests {
     #[test]
     fn every_documented_type_lowers() {
         let kinds = AssertionSpec::kinds();
-        assert_eq!(kinds.len(), 35);
+        assert_eq!(kinds.len(), 39);
         for kind in kinds {
             let value = match kind {
                 "loop" | "snapshot" | "latency" | "perplexity" | "perplexity-score"
-                | "assert-set" | "contains-html" => None,
+                | "assert-set" | "contains-html" | "deterministic" | "batch-invariant"
+                | "api-parity" | "penalty-effect" => None,
                 "finish-reason" => Some(json!("stop")),
                 "max-tokens-used" | "word-count" => Some(json!(5)),
                 "ttft" | "itl" | "stall" | "e2e" => Some(json!("1.5s")),

@@ -236,6 +236,12 @@ mod tests {
     #[case(json!({"type": "snapshot", "match": "all"}), "snapshot: match is 'all'")]
     #[case(json!({"type": "finish-reason", "value": "done"}), "finish-reason: 'done' is no finish reason")]
     #[case(json!({"type": "max-tokens-used", "value": 1.5}), "max-tokens-used: needs")]
+    #[case(json!({"type": "deterministic", "value": 2}), "deterministic: takes no 'value'")]
+    #[case(json!({"type": "not-deterministic"}), "unknown assertion type 'not-deterministic'")]
+    #[case(json!({"type": "batch-invariant", "value": 0}), "batch-invariant: value is 0, but must be 1 to 64")]
+    #[case(json!({"type": "batch-invariant", "value": "many"}), "batch-invariant: needs a 'value'")]
+    #[case(json!({"type": "api-parity", "value": "grpc"}), "api-parity: value is \"grpc\", but must be one or several of openai, openai-whole, anthropic, anthropic-whole")]
+    #[case(json!({"type": "api-parity", "value": []}), "api-parity: needs a 'value'")]
     #[case(json!({"type": "ttft", "value": "200"}), "ttft: '200' is no duration")]
     #[case(json!({"type": "e2e", "value": "-1s"}), "e2e: '-1s' is no duration")]
     fn mistakes_are_named(#[case] json: serde_json::Value, #[case] message: &str) {

@@ -244,6 +244,7 @@ mod tests {
                 exchanges: vec![exchange],
             },
             judgement: Judgement::default(),
+            reruns: Vec::new(),
             error: error.map(str::to_owned),
         }
     }

@@ -256,6 +256,26 @@ impl SamplingParams {
         }
     }
 
+    /// Whether any penalty is on.
+    #[must_use]
+    pub fn penalises(&self) -> bool {
+        let repetition = self.repetition_penalty;
+        let off = self.semantics.profile().zero_is_off && repetition == 0.0;
+        let additive = [self.presence_penalty, self.frequency_penalty];
+        (repetition != 1.0 && !off) || additive.iter().any(|penalty| *penalty != 0.0)
+    }
+
+    /// The same parameters with every penalty off.
+    #[must_use]
+    pub fn without_penalties(&self) -> Self {
+        Self {
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            ..self.clone()
+        }
+    }
+
     fn check_numbers(&self) -> Result<(), SamplingError> {
         in_range("temperature", self.temperature, 0.0..=10.0)?;
         in_range("min_p", self.min_p, 0.0..=1.0)?;

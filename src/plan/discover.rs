@@ -7,9 +7,9 @@ use super::PlanError;
 /// Folders below this depth are not searched: nobody keeps scenarios there.
 const MAX_DEPTH: usize = 8;
 
-/// Folders that hold other files: data, checkpoint scripts, sweeps with their prompts, and what
-/// scenarios extend.
-const NO_SCENARIOS: [&str; 4] = ["fixtures", "checkpoints", "sweeps", "shared"];
+/// Folders that hold other files: data, checkpoint scripts, sweeps with their prompts, what
+/// scenarios extend, and those that need a server to ask.
+const NO_SCENARIOS: [&str; 5] = ["fixtures", "checkpoints", "sweeps", "shared", "servers"];
 
 /// The scenario files among `paths`: files as they are, and `*.yaml` and `*.yml` below folders,
 /// sorted, but for those that hold other files.

@@ -19,10 +19,10 @@ pub use fingerprint::fingerprint;
 pub use overrides::Overrides;
 pub use shard::Shard;
 
-pub use crate::endpoint::Endpoint;
+pub use crate::endpoint::{Api, Endpoint};
 pub use crate::scenario::{GroupThreshold, Limits, MockTools, Mocked, ModelName, Script};
 
-use crate::assertion::{Assertion, AssertionSpec, Quarantine, Repeat};
+use crate::assertion::{ApiForm, Assertion, AssertionSpec, Quarantine, Repeat};
 use crate::generation::{SamplingError, SamplingParams, SamplingSettings, TemplateVariables};
 use crate::scenario::{Scenario, Test};
 
@@ -86,6 +86,23 @@ pub enum Answerer {
 }
 
 impl Case {
+    /// The form in which its server is asked; nothing in this process.
+    #[must_use]
+    pub fn asked(&self) -> Option<ApiForm> {
+        let api = match &self.target {
+            Endpoint::Engine | Endpoint::Echo => return None,
+            Endpoint::Http(http) => http.api,
+            Endpoint::Spawn(spawn) => spawn.api,
+        };
+        let stream = self.target.options()?.stream;
+        Some(match (api, stream) {
+            (Api::OpenAi, true) => ApiForm::Openai,
+            (Api::OpenAi, false) => ApiForm::OpenaiWhole,
+            (Api::Anthropic, true) => ApiForm::Anthropic,
+            (Api::Anthropic, false) => ApiForm::AnthropicWhole,
+        })
+    }
+
     /// Who answers it.
     #[must_use]
     pub fn answerer(&self) -> Answerer {
@@ -139,16 +156,39 @@ pub fn expand(
                         case.scenario, case.line
                     )));
                 }
-                cases.push(Case {
+                let case = Case {
                     id,
                     index: cases.len(),
                     target,
                     ..case.clone()
-                });
+                };
+                refuse_pointless(&case)?;
+                cases.push(case);
             }
         }
     }
     Ok(cases)
+}
+
+/// An assertion that holds a conversation beside itself must be able to fail, and to pass.
+fn refuse_pointless(case: &Case) -> Result<(), PlanError> {
+    let mut sampling = case.sampling.clone();
+    if case.repeat.is_some() {
+        // Each run has a seed then.
+        sampling.seed = sampling.seed.or(Some(0));
+    }
+    for assertion in &case.assertions {
+        for rule in assertion.reruns() {
+            if let Some(why) = rule.pointless(&sampling, case.asked()) {
+                let file = assertion.file.as_ref().unwrap_or(&case.scenario);
+                return Err(PlanError(format!(
+                    "{file}:{}: {}: {why}",
+                    assertion.line, assertion.kind
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn case(

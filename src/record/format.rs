@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::assertion::{AssertionSpec, Judgement, Quarantine};
+use crate::assertion::{AssertionSpec, Judgement, Quarantine, Rerun};
 use crate::generation::{Conversation, SamplingParams, SamplingSettings, TemplateVariables};
 
 /// Version of the format; a reader refuses others.
@@ -240,6 +240,9 @@ pub struct RunRecord {
     pub conversation: Conversation,
     /// What the assertions say of it.
     pub judgement: Judgement,
+    /// The same conversation, held once more in the ways that assertions ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reruns: Vec<Rerun>,
     /// Why the target could not finish, if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -424,6 +424,7 @@ pub(super) mod tests {
                 sampling: settings.resolve().expect("valid"),
                 conversation: Default::default(),
                 judgement: Default::default(),
+                reruns: Vec::new(),
                 error: None,
             },
             repeats: None,

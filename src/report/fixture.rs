@@ -205,6 +205,7 @@ fn run(settings: &SamplingSettings, conversation: Conversation, checks: Vec<Chec
                 .collect(),
         },
         conversation,
+        reruns: Vec::new(),
         error: None,
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use super::conversation::{Ending, converse};
 use super::judging::{control_held, judge_run, together, verdict};
 use super::reference::{SnapshotIdentity, compare_or_pend};
+use super::rerun::hold_again;
 use super::slots::{Slots, wants_no_company};
 use super::{RunContext, RunEvent};
 use crate::assertion::{Check, CheckStatus, unjudgeable};
@@ -112,8 +113,15 @@ impl Session<'_> {
             sampling: sampling.clone(),
             conversation,
             judgement: Default::default(),
+            reruns: Vec::new(),
             error,
         };
+        let mut limits: Vec<String> = Vec::new();
+        match ending {
+            Ending::Limit(limit) => limits.push(limit),
+            _ if run.error.is_some() => {}
+            _ => limits.extend(hold_again(self, &mut run, target.as_ref()).await?),
+        }
         if run.error.is_none() {
             run.error = unjudgeable(&run.conversation, &case.assertions);
         }
@@ -125,8 +133,13 @@ impl Session<'_> {
                 None
             }
         };
-        run.judgement = judge_run(&run.conversation, snapshot.as_ref(), &case.assertions);
-        if let Ending::Limit(limit) = ending {
+        run.judgement = judge_run(
+            &run.conversation,
+            snapshot.as_ref(),
+            &run.reruns,
+            &case.assertions,
+        );
+        for limit in limits {
             run.judgement.checks.push(Check {
                 label: "limits".to_owned(),
                 kind: "limits".to_owned(),
@@ -211,6 +224,7 @@ fn failed_run(sampling: &SamplingParams, error: String) -> RunRecord {
         sampling: sampling.clone(),
         conversation: Default::default(),
         judgement: Default::default(),
+        reruns: Vec::new(),
         error: Some(error),
     }
 }

@@ -134,7 +134,7 @@ mod tests {
                 tool_results: Vec::new(),
             }],
         };
-        let judgement = super::super::judging::judge_run(&conversation, None, &[]);
+        let judgement = super::super::judging::judge_run(&conversation, None, &[], &[]);
         let verdict = judgement.loops.first().map(|found| &found.verdict);
         let confirmed = verdict.filter(|verdict| verdict.state.is_confirmed());
         let found = confirmed.map(|verdict| (verdict.onset, verdict.period, verdict.detected_at));

@@ -2,7 +2,7 @@
 
 use super::reference::RecordedComparisons;
 use crate::assertion::{
-    Assertion, Check, CheckStatus, Evidence, Judgement, Repeat, SpecError, judge,
+    Assertion, Check, CheckStatus, Evidence, Judgement, Repeat, Rerun, SpecError, judge,
 };
 use crate::generation::Conversation;
 use crate::record::{CaseRecord, CaseVerdict, ControlRecord, Repeats, RunRecord};
@@ -12,11 +12,13 @@ use crate::snapshot::Comparison;
 pub(super) fn judge_run(
     conversation: &Conversation,
     snapshot: Option<&Comparison>,
+    reruns: &[Rerun],
     assertions: &[Assertion],
 ) -> Judgement {
     let evidence = Evidence {
         conversation,
         snapshot,
+        reruns,
     };
     judge(&evidence, assertions)
 }
@@ -107,7 +109,7 @@ pub fn rejudge(
         .map(crate::assertion::AssertionSpec::lower)
         .collect::<Result<Vec<_>, _>>()?;
     let again = |run: &RunRecord, snapshot: Option<&Comparison>| {
-        let mut judgement = judge_run(&run.conversation, snapshot, &assertions);
+        let mut judgement = judge_run(&run.conversation, snapshot, &run.reruns, &assertions);
         let limits = run.judgement.checks.iter();
         judgement
             .checks

@@ -11,6 +11,7 @@ mod in_turn;
 mod judging;
 mod limits;
 mod reference;
+mod rerun;
 mod slots;
 
 use std::cell::{Cell, RefCell};
@@ -89,7 +90,7 @@ pub struct RunContext<'a> {
 /// `may_begin` stops leaves out only the latter.
 ///
 /// Outputs do not depend on `jobs`. Cases whose verdict may depend on their company, because they
-/// judge a time, run alone, behind the other cases of their model.
+/// judge a time or an answer given again, run alone, behind the other cases of their model.
 ///
 /// # Errors
 /// If the record cannot be written.

@@ -30,13 +30,17 @@ impl Slots {
     }
 }
 
-/// Whether company could change the verdict on a case: it asserts a time, or has less than the
-/// usual time to finish.
+/// Whether company could change the verdict on a case: it asserts a time, or that an answer is the
+/// same once more, or has less than the usual time to finish.
 pub(super) fn wants_no_company(case: &Case) -> bool {
     let timed = |rule: &Rule| {
         matches!(
             rule,
-            Rule::Ttft(_) | Rule::InterToken(_) | Rule::Stall(_) | Rule::EndToEnd(_)
+            Rule::Ttft(_)
+                | Rule::InterToken(_)
+                | Rule::Stall(_)
+                | Rule::EndToEnd(_)
+                | Rule::Rerun(_)
         )
     };
     case.limits.time_limit < Limits::default().time_limit

@@ -87,7 +87,7 @@ fn cases(folder: &std::path::Path) -> Vec<Case> {
     expand(&scenarios, &overrides, &SamplingSettings::default()).expect("a plan")
 }
 
-fn provenance() -> Provenance {
+pub(super) fn provenance() -> Provenance {
     Provenance {
         format: FORMAT_VERSION,
         tool: String::new(),

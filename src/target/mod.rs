@@ -21,6 +21,7 @@ pub use http::{HttpTarget, Secret, Served};
 pub use network::Network;
 pub use spawn::{SpawnError, Spawned};
 
+use crate::endpoint::Api;
 use crate::generation::{Event, GenerateRequest};
 
 /// The events of one request, ending with its finish event or an error.
@@ -41,4 +42,13 @@ pub enum TargetError {
 pub trait Target: Send + Sync {
     /// Starts a request.
     fn generate(&self, request: GenerateRequest) -> EventStream;
+
+    /// The same server, asked through this API, streamed or in one piece; nothing if it is no
+    /// server.
+    ///
+    /// # Errors
+    /// If no client can be made.
+    fn in_form(&self, _api: Api, _stream: bool) -> Result<Option<Box<dyn Target>>, TargetError> {
+        Ok(None)
+    }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Evidence;
-use crate::assertion::LoopEvidence;
+use crate::assertion::{LoopEvidence, Rerun};
 use crate::generation::Conversation;
 use crate::snapshot::Comparison;
 
@@ -14,6 +14,8 @@ pub(super) struct Part<'a> {
     pub(super) before: usize,
     pub(super) loops: &'a [LoopEvidence],
     pub(super) snapshot: Option<&'a Comparison>,
+    /// The same part of what was said when the conversation was held once more.
+    pub(super) reruns: Cow<'a, [Rerun]>,
 }
 
 impl<'a> Part<'a> {
@@ -31,6 +33,7 @@ impl<'a> Part<'a> {
                 before: 0,
                 loops,
                 snapshot: evidence.snapshot,
+                reruns: Cow::Borrowed(evidence.reruns),
             });
         };
         let range = whole.turn(turn)?;
@@ -44,6 +47,23 @@ impl<'a> Part<'a> {
             before: range.start,
             loops: loops.get(first..end).unwrap_or_default(),
             snapshot: None,
+            reruns: evidence
+                .reruns
+                .iter()
+                .map(|one| turn_of(one, turn))
+                .collect(),
         })
+    }
+}
+
+/// One turn of a rerun; nothing was said in it if it did not come to that.
+fn turn_of(rerun: &Rerun, turn: usize) -> Rerun {
+    let exchanges = rerun.conversation.turn(turn);
+    let exchanges = exchanges.and_then(|range| rerun.conversation.exchanges.get(range));
+    Rerun {
+        conversation: Conversation {
+            exchanges: exchanges.unwrap_or_default().to_vec(),
+        },
+        ..*rerun
     }
 }

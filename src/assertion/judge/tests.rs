@@ -1,6 +1,7 @@
 //! Every rule in its positive and its negative form, with the exact words.
 
 mod loops;
+mod reruns;
 mod snapshots;
 mod times;
 mod together;
@@ -91,6 +92,7 @@ fn judged(
     let evidence = Evidence {
         conversation,
         snapshot,
+        reruns: &[],
     };
     let mut judgement = judge(&evidence, &[assertion(spec)]);
     judgement.checks.remove(0)
@@ -357,7 +359,8 @@ fn a_generation_without_a_token_misses_every_limit() {
 fn an_empty_conversation_fails_every_positive_rule() {
     for kind in AssertionSpec::kinds() {
         let mut parameters = match kind {
-            "loop" | "snapshot" | "contains-html" | "is-json" | "contains-json" => json!({}),
+            "loop" | "snapshot" | "contains-html" | "is-json" | "contains-json"
+            | "deterministic" | "batch-invariant" | "api-parity" | "penalty-effect" => json!({}),
             "finish-reason" => json!({"value": "stop"}),
             "max-tokens-used" | "word-count" => json!({"value": 5}),
             "ttft" | "itl" | "stall" | "e2e" => json!({"value": "1s"}),

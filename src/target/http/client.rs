@@ -97,6 +97,14 @@ impl Client {
         })
     }
 
+    /// A client of the same server that speaks this API.
+    pub(super) fn in_form(&self, api: Api, stream: bool) -> Result<Self, HttpError> {
+        let mut endpoint = self.endpoint.clone();
+        endpoint.api = api;
+        endpoint.options.stream = stream;
+        Self::new(endpoint, self.key.clone())
+    }
+
     pub(super) fn endpoint(&self) -> &HttpEndpoint {
         &self.endpoint
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::error::{HttpError, Problem};
 use super::{EventStream, Network, Target, TargetError};
-use crate::endpoint::HttpEndpoint;
+use crate::endpoint::{Api, HttpEndpoint};
 use crate::generation::{Event, GenerateRequest};
 use crate::protocol::client::{Form, Listing, read_models};
 
@@ -148,6 +148,21 @@ impl Target for HttpTarget {
             Some((event, reading))
         })
         .boxed()
+    }
+
+    fn in_form(&self, api: Api, stream: bool) -> Result<Option<Box<dyn Target>>, TargetError> {
+        let Asking { client, form } = &*self.asking;
+        Ok(Some(Box::new(Self {
+            asking: Arc::new(Asking {
+                client: client.in_form(api, stream)?,
+                form: Form {
+                    api,
+                    stream,
+                    ..form.clone()
+                },
+            }),
+            network: self.network.clone(),
+        })))
     }
 }
 

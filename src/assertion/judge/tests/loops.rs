@@ -46,6 +46,7 @@ fn every_loop_is_evidence_and_is_named() {
     let evidence = Evidence {
         conversation: &conversation,
         snapshot: None,
+        reruns: &[],
     };
     let judgement = judge(&evidence, &[assertion(json!({"type": "not-loop"}))]);
     let exchanges: Vec<usize> = judgement.loops.iter().map(|one| one.exchange).collect();
