@@ -16,7 +16,7 @@ use super::finding::{Finding, found};
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
     Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rule, SnapshotRule, TextDifference,
-    Watched,
+    Watched, stream_rule,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopKind, LoopState, LoopVerdict, escape_fragment};
@@ -117,6 +117,7 @@ fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
         Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
         Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
         Rule::Snapshot(rule) => like_snapshot(part.snapshot, rule, conversation),
+        Rule::StreamValid => stream_rule::valid(conversation, part.before),
         Rule::Ttft(limit) => within(
             part,
             *limit,

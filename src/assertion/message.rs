@@ -81,6 +81,7 @@ fn asked(assertion: &Assertion) -> String {
                 None => format!("{kind} of {of}"),
             }
         }
+        Rule::StreamValid => kind.clone(),
         Rule::Ttft(limit)
         | Rule::InterToken(limit)
         | Rule::Stall(limit)

@@ -14,6 +14,7 @@ mod repeat;
 mod rule;
 mod snapshot_rule;
 mod spec;
+mod stream_rule;
 mod text_rule;
 mod tool_rule;
 mod unjudgeable;

@@ -67,6 +67,8 @@ pub enum Rule {
     },
     /// The output equals the reviewed snapshot.
     Snapshot(SnapshotRule),
+    /// The stream of every generation kept to its API.
+    StreamValid,
     /// The first token of every generation came within this time.
     Ttft(Duration),
     /// The mean time between the tokens of every generation is at most this.
@@ -106,7 +108,7 @@ impl Assertion {
 }
 
 /// The types of this file, in the order of the documentation.
-const OWN: [&str; 17] = [
+const OWN: [&str; 18] = [
     "loop",
     "contains",
     "icontains",
@@ -116,6 +118,7 @@ const OWN: [&str; 17] = [
     "max-tokens-used",
     "tool-called",
     "snapshot",
+    "stream-valid",
     "ttft",
     "itl",
     "stall",
@@ -217,6 +220,7 @@ impl AssertionSpec {
                 args: self.args.clone().unwrap_or_default(),
             },
             "snapshot" => Rule::Snapshot(SnapshotRule::of(self)?),
+            "stream-valid" => Rule::StreamValid,
             "ttft" => Rule::Ttft(self.duration()?),
             "itl" => Rule::InterToken(self.duration()?),
             "stall" => Rule::Stall(self.duration()?),
@@ -276,7 +280,7 @@ impl AssertionSpec {
             "tool-call-f1",
         ];
         let has_threshold = measures.contains(&base) || TextRule::WITH_THRESHOLD.contains(&base);
-        let no_value = ["loop", "snapshot", "contains-html"];
+        let no_value = ["loop", "snapshot", "contains-html", "stream-valid"];
         let strangers = [
             ("args", self.args.is_some(), base == "tool-called"),
             ("state", self.state.is_some(), base == "loop"),
@@ -370,11 +374,11 @@ mod tests {
     #[test]
     fn every_documented_type_lowers() {
         let kinds = AssertionSpec::kinds();
-        assert_eq!(kinds.len(), 35);
+        assert_eq!(kinds.len(), 36);
         for kind in kinds {
             let value = match kind {
                 "loop" | "snapshot" | "latency" | "perplexity" | "perplexity-score"
-                | "assert-set" | "contains-html" => None,
+                | "assert-set" | "contains-html" | "stream-valid" => None,
                 "finish-reason" => Some(json!("stop")),
                 "max-tokens-used" | "word-count" => Some(json!(5)),
                 "ttft" | "itl" | "stall" | "e2e" => Some(json!("1.5s")),

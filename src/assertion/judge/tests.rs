@@ -357,7 +357,8 @@ fn a_generation_without_a_token_misses_every_limit() {
 fn an_empty_conversation_fails_every_positive_rule() {
     for kind in AssertionSpec::kinds() {
         let mut parameters = match kind {
-            "loop" | "snapshot" | "contains-html" | "is-json" | "contains-json" => json!({}),
+            "loop" | "snapshot" | "contains-html" | "is-json" | "contains-json"
+            | "stream-valid" => json!({}),
             "finish-reason" => json!({"value": "stop"}),
             "max-tokens-used" | "word-count" => json!({"value": 5}),
             "ttft" | "itl" | "stall" | "e2e" => json!({"value": "1s"}),
