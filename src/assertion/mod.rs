@@ -32,3 +32,5 @@ pub use text_rule::{Measure, TextRule};
 pub use tool_rule::ToolRule;
 pub use unjudgeable::unjudgeable;
 pub use watched::Watched;
+
+pub use crate::snapshot::{MOST_REDACTIONS, Redaction, Redactions};

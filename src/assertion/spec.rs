@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::generation::FinishReason;
 use crate::loops::{LoopKind, LoopState};
+use crate::snapshot::Redaction;
 
 /// One assertion as written, not yet checked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct AssertionSpec {
     /// `snapshot`: a first different token that won by less, in logits, is no difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tie_margin: Option<f64>,
+    /// `snapshot`: what its text does not hold, which stands in `redact` of the test and its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<Redaction>,
     /// How much is asked for, where a type measures: a share, a distance, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,

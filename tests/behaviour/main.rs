@@ -39,6 +39,7 @@ mod quantised;
 // The simulations of the benchmarks draw from it.
 #[path = "../../benches/statistics/random.rs"]
 mod random;
+mod redacted;
 mod results;
 mod resume;
 mod review;
