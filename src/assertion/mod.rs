@@ -12,6 +12,7 @@ mod message;
 mod quarantine;
 mod repeat;
 mod rule;
+mod scope;
 mod snapshot_rule;
 mod spec;
 mod stream_rule;

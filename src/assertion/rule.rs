@@ -11,7 +11,7 @@ use super::snapshot_rule::SnapshotRule;
 use super::spec::{AssertionSpec, SpecError};
 use super::text_rule::TextRule;
 use super::tool_rule::ToolRule;
-use crate::generation::FinishReason;
+use crate::generation::{Channel, FinishReason};
 use crate::loops::{LoopKind, LoopState};
 
 /// A bound on how likely an answer is to the model that gave it.
@@ -32,6 +32,8 @@ pub enum Rule {
         weakest: LoopState,
         /// The kinds that count; all of them if there is none.
         kinds: Vec<LoopKind>,
+        /// The channels of the answer in which loops count; anywhere if there is none.
+        scope: Vec<Channel>,
     },
     /// The answer contains this text.
     Contains(String),
@@ -203,6 +205,7 @@ impl AssertionSpec {
             "loop" => Rule::Loop {
                 weakest: self.loop_state()?,
                 kinds: self.loop_kinds()?,
+                scope: self.scope()?,
             },
             "contains" => Rule::Contains(self.text()?),
             "icontains" => Rule::ContainsIgnoreCase(self.text()?),
@@ -285,6 +288,7 @@ impl AssertionSpec {
             ("args", self.args.is_some(), base == "tool-called"),
             ("state", self.state.is_some(), base == "loop"),
             ("kind", self.loop_kinds.is_some(), base == "loop"),
+            ("scope", self.scope.is_some(), base == "loop"),
             ("match", self.matching.is_some(), base == "snapshot"),
             ("tokens", self.tokens.is_some(), base == "snapshot"),
             ("tie_margin", self.tie_margin.is_some(), base == "snapshot"),
@@ -331,6 +335,12 @@ mod tests {
         json!({"type": "loop", "kind": ["exact", "exat"]}),
         "loop: kind is 'exat', but must be one or several of exact, counter, template, near-duplicate, low-novelty"
     )]
+    #[case(json!({"type": "contains", "value": "x", "scope": "content"}), "contains: takes no 'scope'")]
+    #[case(
+        json!({"type": "not-loop", "scope": ["content", "thoughts"]}),
+        "not-loop: scope is 'thoughts', but must be one or several of reasoning, content, tool-call"
+    )]
+    #[case(json!({"type": "not-loop", "scope": []}), "not-loop: scope is an empty list, but must be")]
     #[case(json!({"type": "snapshot", "tokens": 3}), "snapshot: 'tokens' belongs to match 'prefix'")]
     #[case(
         json!({"type": "snapshot", "match": "prefix"}),

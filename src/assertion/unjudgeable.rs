@@ -3,6 +3,7 @@
 //! A check without evidence may neither pass nor fail: a control that has to fail would be held
 //! to have failed. So it is an error of the run.
 
+use super::scope::unknown;
 use super::{Assertion, Rule};
 use crate::generation::{Conversation, Exchange};
 use crate::metrics::Timings;
@@ -49,6 +50,15 @@ pub fn unjudgeable(conversation: &Conversation, assertions: &[Assertion]) -> Opt
                  let the target stream (stream: true), and no proxy buffer",
                 assertion.kind, assertion.line
             )),
+            Rule::Loop { scope, .. } if !scope.is_empty() => {
+                let why = all.iter().find_map(|one| unknown(&one.transcript))?;
+                Some(format!(
+                    "'{}' (line {}) asks for loops in one part of the answer, and there is a loop of \
+                     which nobody can tell where it lies: {why}; leave out 'scope', or let the server \
+                     send what is thought apart from the answer (reasoning_content)",
+                    assertion.kind, assertion.line
+                ))
+            }
             Rule::StreamValid if no_stream(all) => Some(format!(
                 "'{}' (line {}) looks at the stream of a server, and there is an answer without one, \
                  or one that a limit cut short: run it with --target openai:URL or anthropic:URL, \

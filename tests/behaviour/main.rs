@@ -46,6 +46,7 @@ mod review;
 mod run;
 mod sampler_goldens;
 mod scenarios;
+mod scoped;
 mod scripted;
 mod semantics;
 mod serve;
