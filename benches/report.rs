@@ -60,6 +60,7 @@ fn answer(number: usize) -> Transcript {
         },
         e2e_us: 20_000 + 250 * TOKENS as u64,
         retries: Vec::new(),
+        stream: None,
     }
 }
 

@@ -293,6 +293,7 @@ fn case(at: usize, token_at_us: Vec<u64>) -> CaseRecord {
         e2e_us: token_at_us.last().copied().unwrap_or_default() + 100,
         token_at_us,
         retries: Vec::new(),
+        stream: None,
     };
     CaseRecord {
         id: format!("simulated/{at}"),

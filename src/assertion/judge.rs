@@ -16,7 +16,7 @@ use super::finding::{Finding, found};
 use super::message::{beginning, call, count, divergence_fact, label, loop_fact, quoted};
 use super::{
     Assertion, Check, CheckStatus, Judgement, LoopEvidence, Rerun, Rule, SnapshotRule,
-    TextDifference, Watched,
+    TextDifference, Watched, scope, stream_rule,
 };
 use crate::generation::{Conversation, FinishReason, Transcript};
 use crate::loops::{FRAGMENT_CHARS, LoopKind, LoopState, LoopVerdict, escape_fragment};
@@ -106,7 +106,14 @@ fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
     let conversation = &*part.conversation;
     let answer = conversation.answer();
     match rule {
-        Rule::Loop { weakest, kinds } => looped(*weakest, kinds, conversation, part.loops),
+        Rule::Loop {
+            weakest,
+            kinds,
+            scope,
+        } => {
+            let loops = scope::counted(scope, conversation, part.before, part.loops);
+            looped(*weakest, kinds, conversation, &loops)
+        }
         Rule::Contains(text) => occurs(answer, text, answer.find(text.as_str())),
         Rule::ContainsIgnoreCase(text) => contains_ignoring_case(answer, text),
         Rule::Regex(regex) => matched(answer, regex),
@@ -120,6 +127,7 @@ fn apply(rule: &Rule, part: &Part<'_>) -> Finding {
         Rule::MaxTokensUsed(limit) => tokens_used(conversation, *limit),
         Rule::ToolCalled { name, args } => tool_called(conversation, name, args),
         Rule::Snapshot(rule) => like_snapshot(part.snapshot, rule, conversation),
+        Rule::StreamValid => stream_rule::valid(conversation, part.before),
         Rule::Ttft(limit) => within(
             part,
             *limit,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::scope::CHANNELS;
 use super::{Assertion, Likelihood, LoopEvidence, Rule, SnapshotMatch};
 use crate::loops::{LoopState, escape_fragment};
 use crate::snapshot::{ChangedInput, Divergence, TextDivergence, TokenDivergence};
@@ -40,10 +41,18 @@ fn in_brackets<'a>(kind: &str, more: impl Iterator<Item = &'a str>) -> String {
 fn asked(assertion: &Assertion) -> String {
     let kind = &assertion.kind;
     match &assertion.rule {
-        Rule::Loop { weakest, kinds } => {
+        Rule::Loop {
+            weakest,
+            kinds,
+            scope,
+        } => {
             let suspected = (!weakest.is_confirmed()).then_some("suspected");
             let kinds = kinds.iter().map(|kind| kind.key());
-            in_brackets(kind, suspected.into_iter().chain(kinds))
+            let channels = CHANNELS
+                .iter()
+                .filter(|(_, channel)| scope.contains(channel));
+            let scope = channels.map(|(name, _)| *name);
+            in_brackets(kind, suspected.into_iter().chain(kinds).chain(scope))
         }
         Rule::Snapshot(rule) => {
             let prefix;
@@ -82,6 +91,7 @@ fn asked(assertion: &Assertion) -> String {
                 None => format!("{kind} of {of}"),
             }
         }
+        Rule::StreamValid => kind.clone(),
         Rule::Ttft(limit)
         | Rule::InterToken(limit)
         | Rule::Stall(limit)

@@ -13,8 +13,10 @@ mod quarantine;
 mod repeat;
 mod rerun;
 mod rule;
+mod scope;
 mod snapshot_rule;
 mod spec;
+mod stream_rule;
 mod text_rule;
 mod tool_rule;
 mod unjudgeable;
@@ -33,3 +35,5 @@ pub use text_rule::{Measure, TextRule};
 pub use tool_rule::ToolRule;
 pub use unjudgeable::unjudgeable;
 pub use watched::Watched;
+
+pub use crate::snapshot::{MOST_REDACTIONS, Redaction, Redactions};

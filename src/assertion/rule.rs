@@ -12,7 +12,7 @@ use super::snapshot_rule::SnapshotRule;
 use super::spec::{AssertionSpec, SpecError};
 use super::text_rule::TextRule;
 use super::tool_rule::ToolRule;
-use crate::generation::FinishReason;
+use crate::generation::{Channel, FinishReason};
 use crate::loops::{LoopKind, LoopState};
 
 /// A bound on how likely an answer is to the model that gave it.
@@ -33,6 +33,8 @@ pub enum Rule {
         weakest: LoopState,
         /// The kinds that count; all of them if there is none.
         kinds: Vec<LoopKind>,
+        /// The channels of the answer in which loops count; anywhere if there is none.
+        scope: Vec<Channel>,
     },
     /// The answer contains this text.
     Contains(String),
@@ -70,6 +72,8 @@ pub enum Rule {
     },
     /// The output equals the reviewed snapshot.
     Snapshot(SnapshotRule),
+    /// The stream of every generation kept to its API.
+    StreamValid,
     /// The first token of every generation came within this time.
     Ttft(Duration),
     /// The mean time between the tokens of every generation is at most this.
@@ -117,7 +121,7 @@ impl Assertion {
 }
 
 /// The types of this file, in the order of the documentation.
-const OWN: [&str; 17] = [
+const OWN: [&str; 18] = [
     "loop",
     "contains",
     "icontains",
@@ -127,6 +131,7 @@ const OWN: [&str; 17] = [
     "max-tokens-used",
     "tool-called",
     "snapshot",
+    "stream-valid",
     "ttft",
     "itl",
     "stall",
@@ -215,6 +220,7 @@ impl AssertionSpec {
             "loop" => Rule::Loop {
                 weakest: self.loop_state()?,
                 kinds: self.loop_kinds()?,
+                scope: self.scope()?,
             },
             "contains" => Rule::Contains(self.text()?),
             "icontains" => Rule::ContainsIgnoreCase(self.text()?),
@@ -232,6 +238,7 @@ impl AssertionSpec {
                 args: self.args.clone().unwrap_or_default(),
             },
             "snapshot" => Rule::Snapshot(SnapshotRule::of(self)?),
+            "stream-valid" => Rule::StreamValid,
             "ttft" => Rule::Ttft(self.duration()?),
             "itl" => Rule::InterToken(self.duration()?),
             "stall" => Rule::Stall(self.duration()?),
@@ -295,6 +302,7 @@ impl AssertionSpec {
             "loop",
             "snapshot",
             "contains-html",
+            "stream-valid",
             "deterministic",
             "penalty-effect",
         ];
@@ -302,6 +310,7 @@ impl AssertionSpec {
             ("args", self.args.is_some(), base == "tool-called"),
             ("state", self.state.is_some(), base == "loop"),
             ("kind", self.loop_kinds.is_some(), base == "loop"),
+            ("scope", self.scope.is_some(), base == "loop"),
             ("match", self.matching.is_some(), base == "snapshot"),
             ("tokens", self.tokens.is_some(), base == "snapshot"),
             ("tie_margin", self.tie_margin.is_some(), base == "snapshot"),
@@ -348,6 +357,12 @@ mod tests {
         json!({"type": "loop", "kind": ["exact", "exat"]}),
         "loop: kind is 'exat', but must be one or several of exact, counter, template, near-duplicate, low-novelty"
     )]
+    #[case(json!({"type": "contains", "value": "x", "scope": "content"}), "contains: takes no 'scope'")]
+    #[case(
+        json!({"type": "not-loop", "scope": ["content", "thoughts"]}),
+        "not-loop: scope is 'thoughts', but must be one or several of reasoning, content, tool-call"
+    )]
+    #[case(json!({"type": "not-loop", "scope": []}), "not-loop: scope is an empty list, but must be")]
     #[case(json!({"type": "snapshot", "tokens": 3}), "snapshot: 'tokens' belongs to match 'prefix'")]
     #[case(
         json!({"type": "snapshot", "match": "prefix"}),
@@ -391,12 +406,12 @@ mod tests {
     #[test]
     fn every_documented_type_lowers() {
         let kinds = AssertionSpec::kinds();
-        assert_eq!(kinds.len(), 39);
+        assert_eq!(kinds.len(), 40);
         for kind in kinds {
             let value = match kind {
                 "loop" | "snapshot" | "latency" | "perplexity" | "perplexity-score"
-                | "assert-set" | "contains-html" | "deterministic" | "batch-invariant"
-                | "api-parity" | "penalty-effect" => None,
+                | "assert-set" | "contains-html" | "stream-valid" | "deterministic"
+                | "batch-invariant" | "api-parity" | "penalty-effect" => None,
                 "finish-reason" => Some(json!("stop")),
                 "max-tokens-used" | "word-count" => Some(json!(5)),
                 "ttft" | "itl" | "stall" | "e2e" => Some(json!("1.5s")),

@@ -4,7 +4,7 @@
 
 use super::spec::{AssertionSpec, SpecError};
 use crate::generation::Conversation;
-use crate::snapshot::Divergence;
+use crate::snapshot::{Divergence, Redactions};
 
 /// What of the output has to be as reviewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +20,15 @@ pub enum SnapshotMatch {
 }
 
 /// The rule of a `snapshot`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotRule {
     /// What is compared.
     pub matching: SnapshotMatch,
     /// A first different token that won by less than this, in logits, is a tie that rounding
     /// decided, and what follows it is no news.
     pub tie_margin: Option<f64>,
+    /// What of the text is not compared.
+    pub redactions: Redactions,
 }
 
 impl SnapshotRule {
@@ -50,7 +52,15 @@ impl SnapshotRule {
         let rule = Self {
             matching,
             tie_margin: spec.tie_margin,
+            redactions: Redactions::new(&spec.redact)
+                .map_err(|problem| spec.problem(format!("redact: {problem}")))?,
         };
+        if rule.needs_ids() && !rule.redactions.is_empty() {
+            return Err(spec.problem(
+                "'redact' leaves no token ids to compare; write {type: snapshot, match: text}, or \
+                 match: normalised",
+            ));
+        }
         match spec.tie_margin {
             Some(_) if !rule.needs_ids() => {
                 Err(spec.problem("'tie_margin' is for tokens; text has no margins"))

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::generation::FinishReason;
+use super::scope::CHANNELS;
+use crate::generation::{Channel, FinishReason};
 use crate::loops::{LoopKind, LoopState};
+use crate::snapshot::Redaction;
 
 /// One assertion as written, not yet checked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct AssertionSpec {
     /// `loop`: the kinds that count, one or a list; all of them without.
     #[serde(default, rename = "kind", skip_serializing_if = "Option::is_none")]
     pub loop_kinds: Option<Value>,
+    /// `loop`: the channels of the answer in which loops count, one or a list; all of them without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Value>,
     /// `snapshot`: compare `tokens` (default), a `prefix` of them, the `text`, or that `normalised`.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<String>,
@@ -42,6 +47,9 @@ pub struct AssertionSpec {
     /// `snapshot`: a first different token that won by less, in logits, is no difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tie_margin: Option<f64>,
+    /// `snapshot`: what its text does not hold, which stands in `redact` of the test and its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<Redaction>,
     /// How much is asked for, where a type measures: a share, a distance, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
@@ -102,24 +110,46 @@ impl AssertionSpec {
 
     /// The kinds of loops that count; none means all.
     pub(super) fn loop_kinds(&self) -> Result<Vec<LoopKind>, SpecError> {
-        let known = Self::loop_kind_names();
+        let known = LoopKind::OF_TEXT.map(|kind| (kind.key(), kind));
+        self.named("kind", self.loop_kinds.as_ref(), &known)
+    }
+
+    /// What `scope` of a `loop` may name.
+    #[must_use]
+    pub fn scope_names() -> [&'static str; 3] {
+        CHANNELS.map(|(name, _)| name)
+    }
+
+    /// The channels in which loops count; none means all.
+    pub(super) fn scope(&self) -> Result<Vec<Channel>, SpecError> {
+        self.named("scope", self.scope.as_ref(), &CHANNELS)
+    }
+
+    /// One or several things by their names; none where nothing is written.
+    fn named<T: Copy>(
+        &self,
+        field: &str,
+        written: Option<&Value>,
+        known: &[(&str, T)],
+    ) -> Result<Vec<T>, SpecError> {
         let wrong = |what: String| {
-            let known = known.join(", ");
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             self.problem(format!(
-                "kind is {what}, but must be one or several of {known}"
+                "{field} is {what}, but must be one or several of {}",
+                names.join(", ")
             ))
         };
         let one = |value: &Value| {
             let name = value.as_str().unwrap_or_default();
-            let mut kinds = LoopKind::OF_TEXT.into_iter();
-            let kind = kinds.find(|kind| kind.key() == name);
-            kind.ok_or_else(|| wrong(value.to_string().replace('"', "'")))
+            let found = known.iter().find(|(known, _)| *known == name);
+            let found = found.map(|(_, thing)| *thing);
+            found.ok_or_else(|| wrong(value.to_string().replace('"', "'")))
         };
-        match &self.loop_kinds {
+        match written {
             None => Ok(Vec::new()),
-            Some(Value::Array(kinds)) if kinds.is_empty() => Err(wrong("an empty list".to_owned())),
-            Some(Value::Array(kinds)) => kinds.iter().map(one).collect(),
-            Some(kind) => Ok(vec![one(kind)?]),
+            Some(Value::Array(all)) if all.is_empty() => Err(wrong("an empty list".to_owned())),
+            Some(Value::Array(all)) => all.iter().map(one).collect(),
+            Some(single) => Ok(vec![one(single)?]),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A check without evidence may neither pass nor fail: a control that has to fail would be held
 //! to have failed. So it is an error of the run.
 
+use super::scope::unknown;
 use super::{Assertion, Rule};
 use crate::generation::{Conversation, Exchange};
 use crate::metrics::Timings;
@@ -31,6 +32,7 @@ pub fn unjudgeable(conversation: &Conversation, assertions: &[Assertion]) -> Opt
         let last = all.last();
         last.is_some_and(|one| one.transcript.logprobs().is_empty())
     };
+    let no_stream = |all: &[Exchange]| all.iter().any(|one| one.transcript.stream.is_none());
     let rules = assertions.iter().flat_map(|assertion| {
         let rules = assertion.rules();
         rules.map(move |rule| (assertion, rule, exchanges(assertion)))
@@ -46,6 +48,21 @@ pub fn unjudgeable(conversation: &Conversation, assertions: &[Assertion]) -> Opt
             Rule::Ttft(_) if no_first(all) => Some(format!(
                 "'{}' (line {}) needs the time of the first token, and the answer came at once: \
                  let the target stream (stream: true), and no proxy buffer",
+                assertion.kind, assertion.line
+            )),
+            Rule::Loop { scope, .. } if !scope.is_empty() => {
+                let why = all.iter().find_map(|one| unknown(&one.transcript))?;
+                Some(format!(
+                    "'{}' (line {}) asks for loops in one part of the answer, and there is a loop of \
+                     which nobody can tell where it lies: {why}; leave out 'scope', or let the server \
+                     send what is thought apart from the answer (reasoning_content)",
+                    assertion.kind, assertion.line
+                ))
+            }
+            Rule::StreamValid if no_stream(all) => Some(format!(
+                "'{}' (line {}) looks at the stream of a server, and there is an answer without one, \
+                 or one that a limit cut short: run it with --target openai:URL or anthropic:URL, \
+                 and without stream: false",
                 assertion.kind, assertion.line
             )),
             Rule::Likelihood(_) if no_likelihood(all) => Some(format!(

@@ -27,10 +27,7 @@ impl<'a> Watched<'a> {
     /// reasoning that comes apart from the answer is watched before it.
     #[must_use]
     pub fn of(transcript: &'a Transcript) -> Self {
-        let ending = match transcript.finish_reason {
-            FinishReason::Length => Ending::CutOff,
-            _ => Ending::Itself,
-        };
+        let ending = ending(transcript);
         if transcript.pieces.is_empty() {
             return Self {
                 ids: transcript.token_ids(),
@@ -40,10 +37,17 @@ impl<'a> Watched<'a> {
                 ending,
             };
         }
+        let channels = [Channel::Reasoning, Channel::Content, Channel::ToolCall];
+        Self::of_channels(transcript, &channels)
+    }
+
+    /// The text that came in these channels, one behind the other, of a target that tells no tokens.
+    pub(super) fn of_channels(transcript: &'a Transcript, channels: &[Channel]) -> Self {
+        let ending = ending(transcript);
         let mut text = String::new();
-        for channel in [Channel::Reasoning, Channel::Content, Channel::ToolCall] {
+        for channel in channels {
             let pieces = transcript.pieces.iter();
-            let of_channel = pieces.filter(|piece| piece.of.channel == channel);
+            let of_channel = pieces.filter(|piece| piece.of.channel == *channel);
             text.extend(of_channel.map(|piece| piece.of.text.as_str()));
         }
         let units = text_units(&text);
@@ -73,6 +77,41 @@ impl<'a> Watched<'a> {
         watch.verdict()
     }
 
+    /// The loop within these bytes of a text of tokens, as if nothing stood around them. Its places are
+    /// those of the whole.
+    pub(super) fn verdict_within(&self, bytes: Range<usize>) -> Option<LoopVerdict> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let first = self.ends.partition_point(|end| *end <= bytes.start);
+        let last = self.ends.partition_point(|end| *end < bytes.end);
+        let mut watch = Watch::new(Settings::default());
+        for at in first..self.ids.len().min(last + 1) {
+            watch.push_token(self.ids[at], self.text(at..at + 1));
+        }
+        let rest = self.text.get(bytes.end..).unwrap_or_default();
+        watch.finish(match rest.trim().is_empty() {
+            true => self.ending,
+            false => Ending::Itself,
+        });
+        let mut verdict = watch.verdict()?;
+        for place in [
+            &mut verdict.onset,
+            &mut verdict.suspected_at,
+            &mut verdict.detected_at,
+            &mut verdict.earliest_possible,
+        ]
+        .into_iter()
+        .chain(&mut verdict.ended_at)
+        {
+            *place += first;
+        }
+        if let Some(byte) = &mut verdict.onset_byte {
+            *byte += self.text(0..first).len();
+        }
+        Some(verdict)
+    }
+
     /// The text of the ids `range`, empty where they brought none.
     #[must_use]
     pub fn text(&self, range: Range<usize>) -> &str {
@@ -83,5 +122,12 @@ impl<'a> Watched<'a> {
         let start = end_of(range.start);
         let end = end_of(range.end).max(start);
         self.text.get(start..end).unwrap_or_default()
+    }
+}
+
+fn ending(transcript: &Transcript) -> Ending {
+    match transcript.finish_reason {
+        FinishReason::Length => Ending::CutOff,
+        _ => Ending::Itself,
     }
 }

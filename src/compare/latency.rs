@@ -232,6 +232,7 @@ mod tests {
             usage: Usage::default(),
             e2e_us,
             retries: Vec::new(),
+            stream: None,
         };
         let exchange = Exchange {
             added: Vec::new(),

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::FaultScript;
 
+/// The end of a stream in OpenAI's form.
+const DONE: &str = "data: [DONE]\n\n";
 /// Tokens that the prompt is said to have.
 const INPUT_TOKENS: usize = 7;
 
@@ -63,11 +65,21 @@ fn told_token(id: u32, text: &str) -> Value {
     json!({"id": id, "logprob": -0.5, "margin": 1.0, "top": [], "text": text})
 }
 
+/// What is thought, if anything is, and what is said.
+fn thought_and_said(script: &FaultScript) -> (Option<String>, String) {
+    let (thought, said) = script.pieces.split_at(script.thoughts);
+    let thought = (!thought.is_empty()).then(|| thought.concat());
+    (thought, said.concat())
+}
+
 fn told_finish(script: &FaultScript) -> Value {
+    let (thought, said) = thought_and_said(script);
+    let content = thought.as_ref().map(|_| said);
     json!({
         "reason": if script.finish == "tool_calls" { "stop" } else { script.finish.as_str() },
         "text": "",
-        "content": null,
+        "content": content,
+        "reasoning": thought,
         "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": output_tokens(script)},
     })
 }
@@ -75,9 +87,11 @@ fn told_finish(script: &FaultScript) -> Value {
 fn streamed(script: &FaultScript, form: Form) -> Vec<Part> {
     let mut out = Out {
         form,
-        parts: Vec::new(),
+        model: &script.model,
+        block: 0,
+        events: Vec::new(),
     };
-    out.head(script.ttft.min(due(script, 0)));
+    out.head(script.ttft.min(due(script, 0)), script.thoughts > 0);
     if let Some(bytes) = script.faults.oversize {
         let filler = "x".repeat(bytes);
         out.raw(due(script, 0), format!("data: {filler}\n\n"));
@@ -86,7 +100,13 @@ fn streamed(script: &FaultScript, form: Form) -> Vec<Part> {
     let merge = script.faults.merge.unwrap_or(1);
     let mut sent = 0;
     while sent < script.pieces.len() {
-        let end = (sent + merge).min(script.pieces.len());
+        let thought = sent < script.thoughts;
+        let most = if thought {
+            script.thoughts
+        } else {
+            script.pieces.len()
+        };
+        let end = (sent + merge).min(most);
         if let Some((after, line)) = &script.faults.line
             && (sent..end).contains(after)
         {
@@ -94,108 +114,191 @@ fn streamed(script: &FaultScript, form: Form) -> Vec<Part> {
         }
         // Merged pieces come when the last of them is there.
         let at = due(script, end - 1);
-        out.pieces(at, &script.pieces[sent..end], &ids[sent..end]);
+        if sent == script.thoughts && script.thoughts > 0 {
+            out.answer_begins(at);
+        }
+        out.pieces(at, &script.pieces[sent..end], &ids[sent..end], thought);
         sent = end;
     }
     if !script.faults.no_end {
         let end = due(script, script.pieces.len().saturating_sub(1));
         out.end(end, script);
     }
-    out.parts
+    let mut events = out.events;
+    for irregular in &script.faults.irregular {
+        if irregular.is_of(form.anthropic) {
+            irregular.spoil(&mut events);
+        }
+    }
+    events.into_iter().map(Sent::part).collect()
+}
+
+/// One event of a stream, or bytes that are none.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sent {
+    at: Duration,
+    /// The name of its type, in Anthropic's form.
+    pub(super) name: String,
+    /// What it says; null where it is no document.
+    pub(super) data: Value,
+    /// The bytes where there is no document.
+    raw: String,
+}
+
+impl Sent {
+    /// Whether it is OpenAI's `[DONE]`.
+    pub(super) fn is_done(&self) -> bool {
+        self.raw == DONE
+    }
+
+    fn part(self) -> Part {
+        let name = match self.name.as_str() {
+            "" => String::new(),
+            name => format!("event: {name}\n"),
+        };
+        let bytes = match &self.data {
+            Value::Null => self.raw.into_bytes(),
+            data => format!("{name}data: {data}\n\n").into_bytes(),
+        };
+        Part { at: self.at, bytes }
+    }
 }
 
 /// The events of a stream.
-struct Out {
+struct Out<'a> {
     form: Form,
-    parts: Vec<Part>,
+    model: &'a str,
+    /// Anthropic's number of the open block.
+    block: usize,
+    events: Vec<Sent>,
 }
 
-impl Out {
-    fn raw(&mut self, at: Duration, text: String) {
-        let bytes = text.into_bytes();
-        self.parts.push(Part { at, bytes });
+impl Out<'_> {
+    fn raw(&mut self, at: Duration, raw: String) {
+        self.events.push(Sent {
+            at,
+            name: String::new(),
+            data: Value::Null,
+            raw,
+        });
     }
 
-    fn event(&mut self, at: Duration, name: &str, data: &Value) {
-        let name = match self.form.anthropic {
-            true => format!("event: {name}\n"),
-            false => String::new(),
-        };
-        self.raw(at, format!("{name}data: {data}\n\n"));
+    fn event(&mut self, at: Duration, name: &str, data: Value) {
+        let name = if self.form.anthropic { name } else { "" };
+        self.events.push(Sent {
+            at,
+            name: name.to_owned(),
+            data,
+            raw: String::new(),
+        });
     }
 
-    fn head(&mut self, at: Duration) {
+    fn head(&mut self, at: Duration, thinks: bool) {
         let started = json!({"started": {"input_tokens": INPUT_TOKENS}});
         if self.form.anthropic {
-            let message = json!({"id": "msg_0", "type": "message", "role": "assistant", "content": [],
-                "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": 0}});
+            let message = json!({"id": "msg_0", "type": "message", "role": "assistant",
+                "model": self.model, "content": [], "stop_reason": null, "stop_sequence": null,
+                "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": 1}});
             let start = json!({"type": "message_start", "message": message});
-            self.event(Duration::ZERO, "message_start", &start);
-            let block = json!({"type": "content_block_start", "index": 0,
-                "content_block": {"type": "text", "text": ""}});
-            self.event(at, "content_block_start", &block);
+            self.event(Duration::ZERO, "message_start", start);
+            self.block_start(at, thinks);
             if self.form.tokens {
-                self.event(at, "loopwatch", &started);
+                self.event(at, "loopwatch", started);
             }
             return;
         }
         // As everyone does it: a first chunk that only names the role, before there is a token.
-        let mut chunk = chunk(json!({"role": "assistant", "content": ""}), Value::Null);
+        let mut chunk = self.chunk(json!({"role": "assistant", "content": ""}), Value::Null);
         if self.form.tokens {
             chunk["loopwatch"] = started;
         }
-        self.event(Duration::ZERO, "", &chunk);
+        self.event(Duration::ZERO, "", chunk);
     }
 
-    fn pieces(&mut self, at: Duration, pieces: &[String], ids: &[u32]) {
+    /// The thoughts are over.
+    fn answer_begins(&mut self, at: Duration) {
+        if self.form.anthropic {
+            self.block_stop(at);
+            self.block += 1;
+            self.block_start(at, false);
+        }
+    }
+
+    fn block_start(&mut self, at: Duration, thinks: bool) {
+        let block = match thinks {
+            true => json!({"type": "thinking", "thinking": "", "signature": ""}),
+            false => json!({"type": "text", "text": ""}),
+        };
+        let start =
+            json!({"type": "content_block_start", "index": self.block, "content_block": block});
+        self.event(at, "content_block_start", start);
+    }
+
+    fn block_stop(&mut self, at: Duration) {
+        let stop = json!({"type": "content_block_stop", "index": self.block});
+        self.event(at, "content_block_stop", stop);
+    }
+
+    fn pieces(&mut self, at: Duration, pieces: &[String], ids: &[u32], thought: bool) {
         let text = pieces.concat();
         let tokens = pieces.iter().zip(ids);
         let tokens: Value = tokens.map(|(piece, id)| told_token(*id, piece)).collect();
         let told = json!({"tokens": tokens});
         if self.form.anthropic {
             if self.form.tokens {
-                self.event(at, "loopwatch", &told);
+                self.event(at, "loopwatch", told);
             }
-            let delta = json!({"type": "content_block_delta", "index": 0,
-                "delta": {"type": "text_delta", "text": text}});
-            self.event(at, "content_block_delta", &delta);
+            let delta = match thought {
+                true => json!({"type": "thinking_delta", "thinking": text}),
+                false => json!({"type": "text_delta", "text": text}),
+            };
+            let delta = json!({"type": "content_block_delta", "index": self.block, "delta": delta});
+            self.event(at, "content_block_delta", delta);
             return;
         }
-        let mut chunk = chunk(json!({"content": text}), Value::Null);
+        let name = if thought {
+            "reasoning_content"
+        } else {
+            "content"
+        };
+        let mut chunk = self.chunk(json!({name: text}), Value::Null);
         if self.form.tokens {
             chunk["loopwatch"] = told;
         }
-        self.event(at, "", &chunk);
+        self.event(at, "", chunk);
     }
 
     fn end(&mut self, at: Duration, script: &FaultScript) {
         let finish = json!({"finish": told_finish(script)});
         if self.form.anthropic {
-            let stop = json!({"type": "content_block_stop", "index": 0});
-            self.event(at, "content_block_stop", &stop);
+            self.block_stop(at);
             if self.form.tokens {
-                self.event(at, "loopwatch", &finish);
+                self.event(at, "loopwatch", finish);
             }
             let delta = json!({"type": "message_delta",
-                "delta": {"stop_reason": stop_reason(&script.finish)},
+                "delta": {"stop_reason": stop_reason(&script.finish), "stop_sequence": null},
                 "usage": {"output_tokens": output_tokens(script)}});
-            self.event(at, "message_delta", &delta);
-            self.event(at, "message_stop", &json!({"type": "message_stop"}));
+            self.event(at, "message_delta", delta);
+            self.event(at, "message_stop", json!({"type": "message_stop"}));
             return;
         }
-        let mut last = chunk(json!({}), json!(script.finish));
-        last["usage"] = usage(script);
+        let mut last = self.chunk(json!({}), json!(script.finish));
         if self.form.tokens {
             last["loopwatch"] = finish;
         }
-        self.event(at, "", &last);
-        self.raw(at, "data: [DONE]\n\n".to_owned());
+        self.event(at, "", last);
+        let mut counts = self.chunk(Value::Null, Value::Null);
+        counts["choices"] = json!([]);
+        counts["usage"] = usage(script);
+        self.event(at, "", counts);
+        self.raw(at, DONE.to_owned());
     }
-}
 
-fn chunk(delta: Value, finish_reason: Value) -> Value {
-    json!({"id": "chatcmpl-0", "object": "chat.completion.chunk",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+    fn chunk(&self, delta: Value, finish_reason: Value) -> Value {
+        json!({"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0,
+            "model": self.model,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+    }
 }
 
 fn usage(script: &FaultScript) -> Value {
@@ -213,16 +316,27 @@ fn stop_reason(finish: &str) -> &str {
 }
 
 fn whole(script: &FaultScript, form: Form) -> Part {
-    let text = script.pieces.concat();
+    let (thought, said) = thought_and_said(script);
     let mut answer = match form.anthropic {
-        true => json!({"id": "msg_0", "type": "message", "role": "assistant",
-            "content": [{"type": "text", "text": text}],
-            "stop_reason": stop_reason(&script.finish),
-            "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": output_tokens(script)}}),
-        false => json!({"id": "chatcmpl-0", "object": "chat.completion",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text},
-                "finish_reason": script.finish}],
-            "usage": usage(script)}),
+        true => {
+            let thought =
+                thought.map(|text| json!({"type": "thinking", "thinking": text, "signature": ""}));
+            let said = json!({"type": "text", "text": said});
+            let content: Value = thought.into_iter().chain([said]).collect();
+            json!({"id": "msg_0", "type": "message", "role": "assistant", "model": script.model,
+                "content": content, "stop_reason": stop_reason(&script.finish),
+                "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": output_tokens(script)}})
+        }
+        false => {
+            let mut message = json!({"role": "assistant", "content": said});
+            if let Some(thought) = thought {
+                message["reasoning_content"] = json!(thought);
+            }
+            json!({"id": "chatcmpl-0", "object": "chat.completion", "created": 0,
+                "model": script.model,
+                "choices": [{"index": 0, "message": message, "finish_reason": script.finish}],
+                "usage": usage(script)})
+        }
     };
     if form.tokens {
         let tokens = script.pieces.iter().zip(ids(script));

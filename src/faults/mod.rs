@@ -9,12 +9,14 @@
 //! Knows bytes and times. Does not know who asks, and reads of a request only what it must.
 
 mod answer;
+mod irregular;
 mod serve;
 mod wire;
 
 use std::path::Path;
 use std::time::Duration;
 
+pub use irregular::Irregular;
 pub use serve::serve;
 
 use crate::yaml::{self, Source, YamlError};
@@ -29,8 +31,10 @@ pub struct FaultScript {
     pub model: String,
     /// Whether it tells its tokens, as loopwatch does. Every piece is then one token.
     pub tokens: bool,
-    /// The answer, piece by piece.
+    /// What is thought and then the answer, piece by piece.
     pub pieces: Vec<String>,
+    /// How many of the pieces are thought.
+    pub thoughts: usize,
     /// Why it ends, in OpenAI's words.
     pub finish: String,
     /// From the request to the first piece.
@@ -68,6 +72,8 @@ pub struct Faults {
     pub oversize: Option<usize>,
     /// Ends without saying so.
     pub no_end: bool,
+    /// Rules of the API that a stream breaks; each counts where the API has it.
+    pub irregular: Vec<Irregular>,
 }
 
 /// A status instead of an answer.

@@ -25,8 +25,8 @@ fn loops_are_made_by_recipe_and_times_are_exact() {
     };
     let parts = parts(&script, form);
     let times: Vec<u128> = parts.iter().map(|part| part.at.as_millis()).collect();
-    // The role, four pairs, the last chunk, [DONE]; pieces come with the last of their pair.
-    assert_eq!(times, [0, 220, 260, 1300, 1340, 1340, 1340]);
+    // The role, four pairs, the last chunk, the counts, [DONE]; pieces come with the last of their pair.
+    assert_eq!(times, [0, 220, 260, 1300, 1340, 1340, 1340, 1340]);
 }
 
 #[rstest]
@@ -37,6 +37,11 @@ fn loops_are_made_by_recipe_and_times_are_exact() {
 #[case(
     "answer: {pieces: [a]}\nfaults: {status: {code: 42}}",
     "42 is no HTTP status"
+)]
+#[case("answer: {pieces: [a]}\nreasoning: {}", "the reasoning is empty")]
+#[case(
+    "answer: {pieces: [a]}\nfaults: {irregular: [no-don]}",
+    "'no-don' is no irregularity of a stream"
 )]
 #[case("answer: {loop: [a], times: 99999999}", "more than")]
 fn mistakes_are_explained(#[case] yaml: &str, #[case] message: &str) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{FaultScript, Faults, Status};
-use crate::yaml::{Source, YamlError, duration};
+use super::{FaultScript, Faults, Irregular, Status};
+use crate::yaml::{Source, YamlError, duration, remedy};
 
 /// Most pieces of an answer.
 const MOST_PIECES: usize = 1 << 20;
@@ -20,6 +20,8 @@ pub(super) struct ScriptWire {
     model: String,
     #[serde(default)]
     tokens: bool,
+    /// What is thought before the answer.
+    reasoning: Option<Spanned<AnswerWire>>,
     answer: Spanned<AnswerWire>,
     #[serde(default = "stop")]
     finish: String,
@@ -64,6 +66,7 @@ struct FaultsWire {
     split: Option<Spanned<usize>>,
     oversize: Option<usize>,
     no_end: bool,
+    irregular: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,32 +97,66 @@ pub(super) fn lower(source: Source<'_>, wire: ScriptWire) -> Result<FaultScript,
         let message = format!("version {} is not known", wire.version.value);
         return Err(source.error(&wire.version.referenced, message));
     }
-    let AnswerWire {
-        mut pieces,
-        ring,
-        times,
-    } = wire.answer.value;
-    let whole = ring.len().checked_mul(times);
-    if whole.is_none_or(|more| more.saturating_add(pieces.len()) > MOST_PIECES) {
-        let message = format!("the answer has more than {MOST_PIECES} pieces");
-        return Err(source.error(&wire.answer.referenced, message));
-    }
-    for _ in 0..times {
-        pieces.extend(ring.iter().cloned());
-    }
-    if pieces.is_empty() {
-        let message = "the answer is empty; give 'pieces', or a 'loop' and its 'times'";
-        return Err(source.error(&wire.answer.referenced, message));
-    }
+    let mut pieces = match wire.reasoning {
+        None => Vec::new(),
+        Some(reasoning) => said(source, "reasoning", reasoning)?,
+    };
+    let thoughts = pieces.len();
+    pieces.extend(said(source, "answer", wire.answer)?);
     Ok(FaultScript {
         model: wire.model,
         tokens: wire.tokens,
         pieces,
+        thoughts,
         finish: wire.finish,
         ttft: time(&source, wire.ttft.as_ref())?.unwrap_or_default(),
         itl: time(&source, wire.itl.as_ref())?.unwrap_or_default(),
         faults: faults(&source, wire.faults)?,
     })
+}
+
+/// The pieces of the answer, or of what is thought before it.
+fn said(
+    source: Source<'_>,
+    what: &str,
+    written: Spanned<AnswerWire>,
+) -> Result<Vec<String>, YamlError> {
+    let AnswerWire {
+        mut pieces,
+        ring,
+        times,
+    } = written.value;
+    let whole = ring.len().checked_mul(times);
+    if whole.is_none_or(|more| more.saturating_add(pieces.len()) > MOST_PIECES) {
+        let message = format!("the {what} has more than {MOST_PIECES} pieces");
+        return Err(source.error(&written.referenced, message));
+    }
+    for _ in 0..times {
+        pieces.extend(ring.iter().cloned());
+    }
+    if pieces.is_empty() {
+        let message = format!("the {what} is empty; give 'pieces', or a 'loop' and its 'times'");
+        return Err(source.error(&written.referenced, message));
+    }
+    Ok(pieces)
+}
+
+fn irregular(
+    source: &Source<'_>,
+    written: Vec<Spanned<String>>,
+) -> Result<Vec<Irregular>, YamlError> {
+    let one = |written: &Spanned<String>| {
+        let mut known = Irregular::ALL.into_iter();
+        let found = known.find(|(name, _)| *name == written.value);
+        found.map(|(_, irregular)| irregular).ok_or_else(|| {
+            let message = format!("'{}' is no irregularity of a stream", written.value);
+            let names = Irregular::ALL.map(|(name, _)| name);
+            source
+                .error(&written.referenced, message)
+                .with_help(remedy(&written.value, &names))
+        })
+    };
+    written.iter().map(one).collect()
 }
 
 fn faults(source: &Source<'_>, wire: FaultsWire) -> Result<Faults, YamlError> {
@@ -152,6 +189,7 @@ fn faults(source: &Source<'_>, wire: FaultsWire) -> Result<Faults, YamlError> {
         split: at_least_one(source, wire.split)?,
         oversize: wire.oversize,
         no_end: wire.no_end,
+        irregular: irregular(source, wire.irregular)?,
     })
 }
 

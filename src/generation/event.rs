@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ToolCall;
+use super::{StreamNotes, ToolCall};
 
 /// One generated token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,6 +165,9 @@ pub enum EventKind {
     /// The target was not ready, and the request was sent again. Comes before everything else;
     /// times count from the last sending.
     Retried(Retry),
+    /// The stream of a server was read to its end, and this was noticed about it. Comes right before
+    /// the end; not where the target is in this process, or its answer came in one piece.
+    Streamed(StreamNotes),
     /// The generation is over; nothing follows.
     Finished {
         /// Why it ended.

@@ -12,6 +12,7 @@ mod request;
 mod sampling;
 mod semantics;
 mod so_far;
+mod stream_notes;
 mod template;
 mod transcript;
 
@@ -28,5 +29,6 @@ pub use semantics::{
     Window,
 };
 pub use so_far::SoFar;
+pub use stream_notes::{Irregularity, StreamNotes};
 pub use template::TemplateVariables;
 pub use transcript::{Conversation, Exchange, Piece, ToolResult, Transcript, TranscriptError};

@@ -28,7 +28,10 @@ impl SoFar {
             },
             // It may hold more tokens than one; nobody tells how many.
             EventKind::Text(piece) => self.usage.output_tokens += piece.logprobs.len().max(1),
-            EventKind::ToolCall(_) | EventKind::Retried(_) | EventKind::Finished { .. } => {}
+            EventKind::ToolCall(_)
+            | EventKind::Retried(_)
+            | EventKind::Streamed(_)
+            | EventKind::Finished { .. } => {}
         }
     }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    Channel, Event, EventKind, FinishReason, Message, Retry, Role, TextPiece, Token, ToolCall,
-    Usage,
+    Channel, Event, EventKind, FinishReason, Message, Retry, Role, StreamNotes, TextPiece, Token,
+    ToolCall, Usage,
 };
 
 /// One generation from request to finish.
@@ -47,6 +47,9 @@ pub struct Transcript {
     /// How often the request was sent again before it was answered, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retries: Vec<Retry>,
+    /// What was noticed about the stream, where a server's stream was read to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamNotes>,
 }
 
 /// Text without token ids, and when it came.
@@ -89,6 +92,7 @@ impl Transcript {
         let mut thought = String::new();
         let mut pieces = Vec::new();
         let mut retries = Vec::new();
+        let mut stream = None;
         let mut finished: Option<(FinishReason, Usage, u64)> = None;
         for event in events {
             if finished.is_some() {
@@ -116,6 +120,7 @@ impl Transcript {
                 }
                 EventKind::ToolCall(call) => tool_calls.push(call),
                 EventKind::Retried(retry) => retries.push(retry),
+                EventKind::Streamed(notes) => stream = Some(notes),
                 EventKind::Finished {
                     reason,
                     text: rest,
@@ -146,6 +151,7 @@ impl Transcript {
             usage,
             e2e_us,
             retries,
+            stream,
         })
     }
 

@@ -249,7 +249,8 @@ impl Running {
             | EventKind::Said { .. }
             | EventKind::Text(_)
             | EventKind::ToolCall(_)
-            | EventKind::Retried(_) => {}
+            | EventKind::Retried(_)
+            | EventKind::Streamed(_) => {}
         }
         Ok(())
     }

@@ -145,6 +145,7 @@ mod tests {
             },
             e2e_us: 9_000,
             retries: Vec::new(),
+            stream: None,
         }
     }
 

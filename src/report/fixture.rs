@@ -67,6 +67,7 @@ pub(super) fn generation(
         e2e_us: at,
         pieces: Vec::new(),
         retries: Vec::new(),
+        stream: None,
     }
 }
 

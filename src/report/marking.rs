@@ -293,6 +293,7 @@ mod tests {
             e2e_us: 0,
             pieces: Vec::new(),
             retries: Vec::new(),
+            stream: None,
         }
     }
 

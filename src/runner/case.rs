@@ -4,11 +4,11 @@ use std::cell::Cell;
 
 use super::conversation::{Ending, converse};
 use super::judging::{control_held, judge_run, together, verdict};
-use super::reference::{SnapshotIdentity, compare_or_pend};
+use super::reference::{SnapshotIdentity, compare_or_pend, redactions};
 use super::rerun::hold_again;
 use super::slots::{Slots, wants_no_company};
 use super::{RunContext, RunEvent};
-use crate::assertion::{Check, CheckStatus, unjudgeable};
+use crate::assertion::{Check, CheckStatus, Redactions, unjudgeable};
 use crate::generation::SamplingParams;
 use crate::plan::{Case, Endpoint};
 use crate::record::{CaseRecord, ControlRecord, Repeats, RunRecord};
@@ -202,12 +202,14 @@ fn look_up(
     context: &RunContext<'_>,
     pend: bool,
 ) -> Result<Comparison, String> {
+    let none = Redactions::default();
     let identity = SnapshotIdentity {
         id: &case.id,
         scenario: &case.scenario,
         why: &case.why,
         model: &case.model.written,
         sampling: &run.sampling,
+        redactions: redactions(&case.assertions).unwrap_or(&none),
     };
     let wanted = case.assertions.iter().any(|a| a.kind == "snapshot");
     compare_or_pend(

@@ -229,6 +229,7 @@ impl Talk<'_> {
                         EventKind::Said { .. }
                         | EventKind::ToolCall(_)
                         | EventKind::Retried(_)
+                        | EventKind::Streamed(_)
                         | EventKind::Finished { .. } => {}
                     }
                     let (at, finish) = (event.at, early.as_mut().and_then(|it| it.see(&event)));

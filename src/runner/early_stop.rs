@@ -42,6 +42,7 @@ impl EarlyStop {
             | EventKind::Said { .. }
             | EventKind::ToolCall(_)
             | EventKind::Retried(_)
+            | EventKind::Streamed(_)
             | EventKind::Finished { .. } => {}
         }
         let watch = self.watch.as_ref().filter(|_| confirmed)?;

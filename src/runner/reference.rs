@@ -1,5 +1,6 @@
 //! Finds the reviewed snapshot of a case, compares, and leaves a pending one where they differ.
 
+use crate::assertion::{Assertion, Redactions, Rule};
 use crate::generation::{Conversation, SamplingParams};
 use crate::plan::scenario_and_test;
 use crate::record::{CaseRecord, RunRecord};
@@ -19,6 +20,8 @@ pub(super) struct SnapshotIdentity<'a> {
     pub(super) model: &'a str,
     /// The sampling parameters that were used.
     pub(super) sampling: &'a SamplingParams,
+    /// What of the text a snapshot does not hold.
+    pub(super) redactions: &'a Redactions,
 }
 
 impl SnapshotIdentity<'_> {
@@ -39,6 +42,7 @@ impl SnapshotIdentity<'_> {
             expression: self.id.split('@').next().unwrap_or(self.id).to_owned(),
             model: self.model.to_owned(),
             sampling: self.sampling.as_settings(),
+            redact: self.redactions.written(),
         }
     }
 }
@@ -53,6 +57,7 @@ pub(super) fn compare_or_pend(
 ) -> Result<Comparison, SnapshotError> {
     let key = identity.key();
     let info = identity.info();
+    let conversation = &*identity.redactions.conversation(conversation);
     let comparison = match store.read(&key)? {
         Some(reference) => compare(&reference, &info, conversation),
         None => Comparison::Missing,
@@ -70,6 +75,17 @@ pub(super) fn compare_or_pend(
     Ok(comparison)
 }
 
+/// What the snapshot of a test does not hold: its assertions all say the same.
+pub(super) fn redactions<'a>(
+    assertions: impl IntoIterator<Item = &'a Assertion>,
+) -> Option<&'a Redactions> {
+    let mut rules = assertions.into_iter().flat_map(Assertion::rules);
+    rules.find_map(|rule| match rule {
+        Rule::Snapshot(rule) => Some(&rule.redactions),
+        _ => None,
+    })
+}
+
 /// Compares the run and the control of a recorded case with their reference of today. Writes
 /// nothing.
 ///
@@ -79,6 +95,11 @@ pub fn compare_snapshots(
     case: &CaseRecord,
     store: &SnapshotStore,
 ) -> Result<RecordedComparisons, SnapshotError> {
+    // One that cannot be read is told where the record is judged.
+    let assertions = case.assertions.iter().filter_map(|spec| spec.lower().ok());
+    let assertions: Vec<Assertion> = assertions.collect();
+    let none = Redactions::default();
+    let redactions = redactions(&assertions).unwrap_or(&none);
     let compare = |run: &RunRecord| {
         let identity = SnapshotIdentity {
             id: &case.id,
@@ -86,6 +107,7 @@ pub fn compare_snapshots(
             why: &case.why,
             model: &case.model,
             sampling: &run.sampling,
+            redactions,
         };
         compare_or_pend(&identity, &run.conversation, store, false)
     };

@@ -12,7 +12,7 @@ use super::template::{self, TemplateError};
 use super::tool_names::check_call;
 use super::variables::{self, Bound};
 use super::wire::TestWire;
-use crate::assertion::{Assertion, AssertionSpec, SpecError};
+use crate::assertion::{Assertion, AssertionSpec, Redaction, SpecError};
 use crate::yaml::{Source, YamlError, nearest, remedy};
 
 /// An assertion, and the place where it stands.
@@ -72,7 +72,7 @@ pub(super) fn lower(
     all: &Tests<'_>,
     tools: &[MockTool],
     written: &[Placed<'_>],
-    bound: &Bound<'_>,
+    (bound, redact): (&Bound<'_>, &[Redaction]),
 ) -> Result<(Vec<Assertion>, Vec<AssertionSpec>), YamlError> {
     let mut assertions = Vec::new();
     let mut specs = Vec::new();
@@ -84,6 +84,10 @@ pub(super) fn lower(
             file: elsewhere.then(|| source.path.display().to_string()),
             line: at.line() as usize,
             column: at.column() as usize,
+            redact: match wire.value.0.kind.as_str() {
+                "snapshot" => redact.to_vec(),
+                _ => Vec::new(),
+            },
             ..filled(&wire.value.0, bound).map_err(|error| variables::at(source, at, &error))?
         };
         let lowered = spec.lower().map_err(|error| {

@@ -19,6 +19,7 @@ const KEYS: &[&str] = &[
     "args",
     "state",
     "kind",
+    "scope",
     "match",
     "tokens",
     "tie_margin",
@@ -63,6 +64,7 @@ impl<'de> Visitor<'de> for Spellings {
                 "args" if !short => spec.args = Some(map.next_value()?),
                 "state" if !short => spec.state = Some(map.next_value()?),
                 "kind" if !short => spec.loop_kinds = Some(map.next_value()?),
+                "scope" if !short => spec.scope = Some(map.next_value()?),
                 "match" if !short => spec.matching = Some(map.next_value()?),
                 "tokens" if !short => spec.tokens = Some(map.next_value()?),
                 "tie_margin" if !short => spec.tie_margin = Some(map.next_value()?),
@@ -117,6 +119,7 @@ impl JsonSchema for AssertionWire {
             .map(|kind| (kind.clone(), Value::Object(serde_json::Map::new())))
             .collect();
         let loops = AssertionSpec::loop_kind_names();
+        let channels = AssertionSpec::scope_names();
         json_schema!({
             "description": "A type, a type with its value, or the full form.",
             "oneOf": [
@@ -140,6 +143,10 @@ impl JsonSchema for AssertionWire {
                         "kind": {"description": "loop: the kinds that count, one or a list.", "oneOf": [
                             {"enum": loops},
                             {"type": "array", "items": {"enum": loops}, "minItems": 1},
+                        ]},
+                        "scope": {"description": "loop: the channels of the answer in which loops count, one or a list.", "oneOf": [
+                            {"enum": channels},
+                            {"type": "array", "items": {"enum": channels}, "minItems": 1},
                         ]},
                         "match": {"type": "string", "enum": ["tokens", "prefix", "text", "normalised"], "description": "snapshot: what is compared."},
                         "tokens": {"type": "integer", "minimum": 1, "description": "snapshot with match: prefix: how many tokens."},

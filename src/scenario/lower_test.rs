@@ -5,6 +5,7 @@ use serde_saphyr::{Location, Spanned};
 use super::asserted::{self, Placed, names_of};
 use super::layers::Layer;
 use super::mock::MockTools;
+use super::redacted;
 use super::template;
 use super::tools::{self, WrittenTool};
 use super::variables::{self, Bound, Scope, Written};
@@ -35,6 +36,7 @@ pub(super) fn lower_test(
     let id = check_id(source, &wire.id)?;
     let sampling = sampling(all, wire)?;
     let written = asserted::placed(all, test)?;
+    let redact = redacted::redactions(all, wire, &written)?;
     let repeat = repeat(all, wire, &sampling, &written)?;
     let quarantine = quarantine(source, wire)?;
     let mut scope = all.scope.clone();
@@ -49,7 +51,7 @@ pub(super) fn lower_test(
     tools::names(all.tools, &mut named);
     for bound in scope.cases(source, at, &named)? {
         let tools = tools::lower(all.tools, &bound)?;
-        let (assertions, specs) = asserted::lower(all, &tools, &written, &bound)?;
+        let (assertions, specs) = asserted::lower(all, &tools, &written, (&bound, &redact))?;
         tests.push(Test {
             id: format!("{id}{}", bound.suffix),
             line: at.line() as usize,

@@ -11,6 +11,7 @@ mod limits;
 mod lower;
 mod lower_test;
 mod mock;
+mod redacted;
 mod schema;
 mod slug;
 mod template;

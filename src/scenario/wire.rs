@@ -63,6 +63,10 @@ pub(super) struct ScenarioWire {
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, Vec<serde_json::Value>>")]
     pub(super) matrix: Lists,
+    /// Parts of answers that the snapshots of every test do not hold, before its own.
+    #[serde(default)]
+    #[schemars(with = "Vec<RedactWire>", length(max = 32))]
+    pub(super) redact: Vec<Spanned<RedactWire>>,
     /// What every test has, before its own.
     #[serde(default, rename = "defaultTest")]
     pub(super) default_test: DefaultTestWire,
@@ -91,6 +95,10 @@ pub(super) struct DefaultTestWire {
     /// As a test's.
     #[schemars(with = "Option<String>")]
     pub(super) reduce: Option<Spanned<String>>,
+    /// As a test's, before its own.
+    #[serde(default)]
+    #[schemars(with = "Vec<RedactWire>", length(max = 32))]
+    pub(super) redact: Vec<Spanned<RedactWire>>,
     /// Assertions of every test, before its own.
     #[serde(default, rename = "assert")]
     #[schemars(with = "Vec<AssertionWire>")]
@@ -144,6 +152,11 @@ pub(super) struct TestWire {
     /// `lower95 >= 0.8`.
     #[schemars(with = "Option<String>")]
     pub(super) reduce: Option<Spanned<String>>,
+    /// Parts of its answers that its snapshot does not hold, beside those of the file. The snapshot
+    /// holds no token ids then, and has `match: text` or `normalised`.
+    #[serde(default)]
+    #[schemars(with = "Vec<RedactWire>", length(max = 32))]
+    pub(super) redact: Vec<Spanned<RedactWire>>,
     /// Excuses its failures until a day.
     #[schemars(with = "Option<QuarantineWire>")]
     pub(super) quarantine: Option<Spanned<QuarantineWire>>,
@@ -151,6 +164,17 @@ pub(super) struct TestWire {
     #[serde(rename = "assert")]
     #[schemars(with = "Option<Vec<AssertionWire>>", length(min = 1))]
     pub(super) assertions: Option<Spanned<Vec<Spanned<AssertionWire>>>>,
+}
+
+/// A part of answers that a snapshot does not hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedactWire {
+    /// A regular expression that matches no empty text.
+    pub(super) pattern: String,
+    /// What stands there instead, as it is.
+    #[serde(rename = "as")]
+    pub(super) replacement: String,
 }
 
 /// A failure that is known and excused until a day.

@@ -135,7 +135,7 @@ fn bytes(kind: &EventKind) -> usize {
         EventKind::ToolCall(call) => {
             call.name.len() + Value::Object(call.arguments.clone()).to_string().len()
         }
-        EventKind::Retried(_) => 0,
+        EventKind::Retried(_) | EventKind::Streamed(_) => 0,
         EventKind::Finished {
             text,
             content,

@@ -71,7 +71,7 @@ pub(super) fn part(kind: &EventKind) -> Loopwatch {
         }
         EventKind::Delta { token, text } => part.tokens.push(TokenText::of(token, text)),
         // A target that does not tell its tokens cannot have them told.
-        EventKind::Text(_) | EventKind::Retried(_) => {}
+        EventKind::Text(_) | EventKind::Retried(_) | EventKind::Streamed(_) => {}
         // It is told at the end, and in the words of the API.
         EventKind::Said { .. } => {}
         EventKind::ToolCall(call) => part.tool_call = Some(call.clone()),

@@ -210,7 +210,8 @@ impl Observer {
             EventKind::Said { .. }
             | EventKind::ToolCall(_)
             | EventKind::Text(_)
-            | EventKind::Retried(_) => {}
+            | EventKind::Retried(_)
+            | EventKind::Streamed(_) => {}
             EventKind::Finished { reason, usage, .. } => {
                 self.shared.duration.observe(event.at.as_secs_f64());
                 let ending = match reason {

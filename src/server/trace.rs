@@ -100,7 +100,8 @@ impl TraceLine {
             EventKind::Started { .. }
             | EventKind::Said { .. }
             | EventKind::ToolCall(_)
-            | EventKind::Retried(_) => {}
+            | EventKind::Retried(_)
+            | EventKind::Streamed(_) => {}
             EventKind::Text(piece) => {
                 self.ttft_ms.get_or_insert(self.last_ms);
                 self.keep(&piece.text);

@@ -297,6 +297,16 @@ fn changed_inputs(
         let shown = |count: usize| Some(format!("{count} tokens"));
         note("prompt".to_owned(), shown(expected), shown(actual));
     }
+    let redactions = |info: &SnapshotInfo| {
+        let all = info.redact.iter();
+        let all = all.map(|one| format!("{} as {:?}", one.pattern, one.replacement));
+        Some(all.collect::<Vec<_>>().join(", ")).filter(|all| !all.is_empty())
+    };
+    note(
+        "redact".to_owned(),
+        redactions(&reference.info),
+        redactions(info),
+    );
     let expected = fields(&reference.info.sampling);
     let actual = fields(&info.sampling);
     let only_now = actual.keys().filter(|name| !expected.contains_key(*name));

@@ -25,7 +25,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::line;
-use super::{Snapshot, SnapshotError, SnapshotGeneration, SnapshotInfo};
+use super::{Redaction, Snapshot, SnapshotError, SnapshotGeneration, SnapshotInfo};
 use crate::generation::SamplingSettings;
 
 /// The version of the format, stored as `info.format`.
@@ -53,6 +53,8 @@ struct HeaderInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prompt_tokens: Option<usize>,
     sampling: SamplingSettings,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    redact: Vec<Redaction>,
 }
 
 /// The version alone, so that a file of a later format is called that and not malformed.
@@ -94,6 +96,7 @@ impl Snapshot {
                 model: self.info.model.clone(),
                 prompt_tokens: self.prompt_tokens,
                 sampling: self.info.sampling.clone(),
+                redact: self.info.redact.clone(),
             },
         };
         // Block scalars could put a line `---` into the header, where insta would see its end.
@@ -140,6 +143,7 @@ impl Snapshot {
                 expression: header.expression,
                 model: header.info.model,
                 sampling: header.info.sampling,
+                redact: header.info.redact,
             },
             prompt_tokens: header.info.prompt_tokens,
             generations: body.generations()?,

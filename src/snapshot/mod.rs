@@ -14,6 +14,7 @@ mod error;
 mod format;
 mod line;
 mod policy;
+mod redaction;
 mod reference;
 mod store;
 mod unreferenced;
@@ -25,6 +26,7 @@ pub use comparison::{
 pub use error::SnapshotError;
 pub use format::FORMAT;
 pub use policy::UpdatePolicy;
+pub use redaction::{MOST_REDACTIONS, Redaction, Redactions};
 pub use reference::{Snapshot, SnapshotGeneration, SnapshotInfo};
 pub use store::{PendingSnapshot, SnapshotKey, SnapshotStore};
 pub use unreferenced::Unreferenced;

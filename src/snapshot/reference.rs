@@ -1,5 +1,6 @@
 //! What a snapshot holds. Not how it is written: that is the neighbour `format`.
 
+use super::Redaction;
 use crate::generation::{Conversation, SamplingSettings};
 
 /// What identifies the run that a snapshot was taken from.
@@ -15,6 +16,8 @@ pub struct SnapshotInfo {
     pub model: String,
     /// The sampling parameters as given; what was left out is left out here too.
     pub sampling: SamplingSettings,
+    /// What its texts do not hold; then there are no token ids either.
+    pub redact: Vec<Redaction>,
 }
 
 /// One generation of the reference.

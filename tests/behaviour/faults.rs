@@ -200,6 +200,148 @@ fn each_fault_has_its_verdict(
     }
 }
 
+/// A stream that can be read is an answer, and `stream-valid` says which rule of its API it breaks, and
+/// where first.
+#[rstest]
+#[case(
+    "openai",
+    "id",
+    "id: event 2 of generation 1, 7 times: 'id' is \"chatcmpl-1\", and was \"chatcmpl-0\" before"
+)]
+#[case(
+    "openai",
+    "object",
+    "object: event 1 of generation 1, 8 times: 'object' is \"chat.completion\""
+)]
+#[case(
+    "openai",
+    "created",
+    "created: event 1 of generation 1, 8 times: 'created' is nothing"
+)]
+#[case("openai", "model", "model: event 1 of generation 1, 8 times")]
+#[case(
+    "openai",
+    "role",
+    "role: event 1 of generation 1: 'role' of the first delta is nothing"
+)]
+#[case("openai", "no-choices", "no-choices: event 1 of generation 1: ")]
+#[case(
+    "openai",
+    "usage-beside-choices",
+    "usage-beside-choices: event 7 of generation 1: "
+)]
+#[case(
+    "openai",
+    "usage-count",
+    "usage-count: event 8 of generation 1: prompt_tokens 7, completion_tokens 5 and total_tokens 0 do not add up"
+)]
+#[case("openai", "usage-missing", "usage-missing: event 9 of generation 1: ")]
+#[case(
+    "openai",
+    "after-finish",
+    "after-finish: event 7 of generation 1: more of the answer comes after the finish_reason \"stop\""
+)]
+#[case("openai", "finish-again", "finish-again: event 8 of generation 1: ")]
+#[case(
+    "openai",
+    "torn-character",
+    "torn-character: event 3 of generation 1: "
+)]
+#[case(
+    "openai",
+    "no-done",
+    "no-done: event 9 of generation 1: the stream ended without [DONE]"
+)]
+#[case(
+    "anthropic",
+    "event-name",
+    "event-name: event 1 of generation 1, 10 times: there is no 'event:' beside the type \"message_start\""
+)]
+#[case(
+    "anthropic",
+    "message-head",
+    "message-head: event 1 of generation 1: 'model' of message_start is nothing"
+)]
+#[case(
+    "anthropic",
+    "block-index",
+    "block-index: event 2 of generation 1: block 1 starts where 0 is next"
+)]
+#[case(
+    "anthropic",
+    "delta-type",
+    "delta-type: event 3 of generation 1, 5 times: a text_delta stands in a block of type \"thinking\""
+)]
+#[case(
+    "anthropic",
+    "usage-missing",
+    "usage-missing: event 9 of generation 1: "
+)]
+#[case(
+    "anthropic",
+    "after-finish",
+    "after-finish: event 9 of generation 1: content_block_stop comes after the stop_reason"
+)]
+#[case(
+    "anthropic",
+    "finish-again",
+    "finish-again: event 10 of generation 1: "
+)]
+#[case(
+    "anthropic",
+    "torn-character",
+    "torn-character: event 4 of generation 1: "
+)]
+#[case(
+    "anthropic",
+    "no-message-stop",
+    "no-message-stop: event 10 of generation 1: the stream ended without message_stop"
+)]
+fn each_irregularity_of_a_stream_is_named(
+    #[case] api: &str,
+    #[case] name: &str,
+    #[case] shown: &str,
+) {
+    let script = format!("{ANSWER}faults: {{irregular: [{name}]}}");
+    // It is an answer all the same.
+    run(api, "", &script, "contains: two three").expect_code(0);
+    let ran = run(api, "", &script, "stream-valid").expect_code(100);
+    assert!(ran.stdout.contains("1 rule broken"), "{}", ran.stdout);
+    ran.expect_stdout(shown);
+}
+
+/// Calls are not in the script's language; lines of any kind are.
+#[test]
+fn a_call_without_a_head_and_with_bad_arguments_is_named() {
+    let line = r#"data: {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"faulty","choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"name":"Read","arguments":"{\"a\""}}]},"finish_reason":null}]}"#;
+    let script = format!("{ANSWER}faults: {{line: {{after: 2, text: '{line}'}}}}");
+    run("openai", "", &script, "stream-valid")
+        .expect_code(100)
+        .expect_stdout("3 rules broken")
+        .expect_stdout("tool-call-index: event 4 of generation 1: tool call 1 comes where 0 is next")
+        .expect_stdout("tool-call-head: event 4 of generation 1, 2 times: 'id' is nothing in the first fragment")
+        .expect_stdout("tool-arguments: event 4 of generation 1: the arguments of a call are no JSON");
+}
+
+#[rstest]
+#[case("tokens: false")]
+#[case("tokens: true\nfaults: {merge: 2}")]
+#[case("reasoning: {pieces: ['Hm. ', 'So.']}\nfaults: {split: 1}")]
+#[case("finish: length\ntokens: true\nreasoning: {pieces: ['Hm. ', 'So.']}")]
+fn a_stream_without_faults_is_valid(
+    #[values("openai", "anthropic")] api: &str,
+    #[case] script: &str,
+) {
+    run(
+        api,
+        "",
+        &format!("{ANSWER}{script}"),
+        "stream-valid, contains: four",
+    )
+    .expect_code(0)
+    .expect_stdout("1 passed");
+}
+
 /// A loop is found in tokens and in text alike, and it is a failure.
 #[rstest]
 #[case(true, "openai")]
@@ -218,6 +360,11 @@ fn a_loop_is_a_failure(#[case] tokens: bool, #[case] api: &str) {
 /// What there is no evidence for is neither passed nor failed.
 #[rstest]
 #[case("", "snapshot", "compares token ids, and this target gives none")]
+#[case(
+    ", stream: false",
+    "stream-valid",
+    "'stream-valid' (line 5) looks at the stream of a server, and there is an answer without one"
+)]
 #[case(
     ", stream: false",
     "{type: ttft, value: 10s}",

@@ -39,6 +39,7 @@ mod quantised;
 // The simulations of the benchmarks draw from it.
 #[path = "../../benches/statistics/random.rs"]
 mod random;
+mod redacted;
 mod reruns;
 mod results;
 mod resume;
@@ -46,6 +47,7 @@ mod review;
 mod run;
 mod sampler_goldens;
 mod scenarios;
+mod scoped;
 mod scripted;
 mod semantics;
 mod serve;

@@ -83,6 +83,10 @@ fn told(
     transcript.token_at_us.clear();
     transcript.e2e_us = 0;
     transcript.usage.cached_tokens = 0;
+    // Only answers that were streamed over HTTP have notes, and ours have nothing to note.
+    if let Some(notes) = transcript.stream.take() {
+        assert_eq!(notes.irregularities, []);
+    }
     Ok(transcript)
 }
 
@@ -335,6 +339,40 @@ impl Target for Lossy {
         let defaults = SamplingSettings::default().resolve().expect("defaults");
         request.sampling.repetition_penalty = defaults.repetition_penalty;
         self.0.generate(request)
+    }
+}
+
+/// What `loopwatch serve` streams keeps to both APIs: thoughts, a call, and the answer behind its result.
+#[test]
+fn our_own_streams_are_valid() {
+    let server = Server::scripted("think-then-call", &[]);
+    let sandbox = Sandbox::new();
+    for api in ["openai", "anthropic"] {
+        for tokens in [true, false] {
+            for tools in [true, false] {
+                let tools = match tools {
+                    true => {
+                        "tools: {Read: {description: d, input_schema: {type: object}, mock: [{otherwise: {text: x}}]}}"
+                    }
+                    false => "",
+                };
+                let called = if tools.is_empty() {
+                    ""
+                } else {
+                    "tool-called: Read, "
+                };
+                sandbox.write(
+                    "s.yaml",
+                    &format!(
+                        "version: 1\ndescription: d\nwhy: w\n\
+                         target: {{{api}: 'http://{}', tokens: {tokens}}}\n{tools}\n\
+                         tests: [{{id: a, user: go, assert: [{called}stream-valid]}}]\n",
+                        server.address
+                    ),
+                );
+                sandbox.run(&["run", "s.yaml"]).expect_code(0);
+            }
+        }
     }
 }
 

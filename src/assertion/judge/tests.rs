@@ -360,7 +360,8 @@ fn an_empty_conversation_fails_every_positive_rule() {
     for kind in AssertionSpec::kinds() {
         let mut parameters = match kind {
             "loop" | "snapshot" | "contains-html" | "is-json" | "contains-json"
-            | "deterministic" | "batch-invariant" | "api-parity" | "penalty-effect" => json!({}),
+            | "deterministic" | "batch-invariant" | "api-parity" | "penalty-effect"
+            | "stream-valid" => json!({}),
             "finish-reason" => json!({"value": "stop"}),
             "max-tokens-used" | "word-count" => json!({"value": 5}),
             "ttft" | "itl" | "stall" | "e2e" => json!({"value": "1s"}),

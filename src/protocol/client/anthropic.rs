@@ -242,6 +242,15 @@ impl ReadStream for Stream {
     fn is_over(&self) -> bool {
         self.over
     }
+
+    fn close(&mut self) -> Result<Option<Vec<EventKind>>, ReplyError> {
+        let open = self.blocks.values().any(|state| *state == State::Open);
+        if open || !self.reply.has_its_end() {
+            return Ok(None);
+        }
+        self.reply.usage = self.usage.lower();
+        self.reply.end().map(Some)
+    }
 }
 
 pub(super) fn answer(asked: Asked, body: &str) -> Result<Vec<EventKind>, ReplyError> {

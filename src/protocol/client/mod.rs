@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod anthropic_request;
+mod audit;
 mod names;
 mod openai;
 mod openai_request;
@@ -16,11 +17,12 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub use audit::Audit;
 pub use names::{FieldNames, Unsupported};
 pub use reply::{Asked, ReplyError};
 pub use sse::{MAX_EVENT_BYTES, SseError, SseEvent, SseReader};
 
-use crate::generation::{EventKind, GenerateRequest};
+use crate::generation::{EventKind, GenerateRequest, Prompt};
 
 /// Whose API a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +97,18 @@ impl Form {
         }
     }
 
+    /// Looks at the events of a stream for what its API does not have.
+    #[must_use]
+    pub fn auditor(&self, request: &GenerateRequest) -> Box<dyn Audit> {
+        match self.api {
+            Api::OpenAi => {
+                let chat = matches!(request.prompt, Prompt::Chat { .. });
+                Box::new(audit::OpenAi::new(chat))
+            }
+            Api::Anthropic => Box::<audit::Anthropic>::default(),
+        }
+    }
+
     /// Reads an answer that came in one piece.
     ///
     /// # Errors
@@ -122,6 +136,13 @@ pub trait ReadStream: Send {
 
     /// Whether the stream has said that it is over.
     fn is_over(&self) -> bool;
+
+    /// The connection ended in good order before the stream said that it is over. If the answer has
+    /// its end all the same, what is left of it; `None` if it has not.
+    ///
+    /// # Errors
+    /// If the answer cannot be as it was told.
+    fn close(&mut self) -> Result<Option<Vec<EventKind>>, ReplyError>;
 }
 
 /// The models that a server lists at `/v1/models`.

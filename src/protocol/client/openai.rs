@@ -133,6 +133,13 @@ impl ReadStream for Stream {
     fn is_over(&self) -> bool {
         self.over
     }
+
+    fn close(&mut self) -> Result<Option<Vec<EventKind>>, ReplyError> {
+        match self.reply.has_its_end() {
+            true => self.reply.end().map(Some),
+            false => Ok(None),
+        }
+    }
 }
 
 pub(super) fn answer(asked: Asked, body: &str) -> Result<Vec<EventKind>, ReplyError> {

@@ -219,6 +219,11 @@ impl Reply {
         Ok(events)
     }
 
+    /// Whether everything came that an answer needs, though nothing said that it was all.
+    pub(super) fn has_its_end(&self) -> bool {
+        self.finish.is_some() && (self.told || !self.asked.tokens)
+    }
+
     /// The end of the answer.
     pub(super) fn end(&mut self) -> Result<Vec<EventKind>, ReplyError> {
         if self.asked.tokens {

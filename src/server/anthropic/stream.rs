@@ -156,7 +156,8 @@ impl Narrator for MessageNarrator {
             EventKind::Started { .. }
             | EventKind::Said { .. }
             | EventKind::Text(_)
-            | EventKind::Retried(_) => false,
+            | EventKind::Retried(_)
+            | EventKind::Streamed(_) => false,
         };
         if self.return_tokens && has_parts {
             out.event("loopwatch", &loopwatch::part(&event.kind));
@@ -179,7 +180,7 @@ impl Narrator for MessageNarrator {
                 }
                 self.say(piece.channel, &piece.text, out);
             }
-            EventKind::Retried(_) => {}
+            EventKind::Retried(_) | EventKind::Streamed(_) => {}
             EventKind::ToolCall(call) => self.call(&call, out),
             EventKind::Finished {
                 reason,

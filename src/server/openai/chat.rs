@@ -219,7 +219,7 @@ impl Narrator for ChatNarrator {
                 self.say(index, piece.channel, &piece.text);
                 self.flush(index, out);
             }
-            EventKind::Retried(_) => {}
+            EventKind::Retried(_) | EventKind::Streamed(_) => {}
             EventKind::ToolCall(call) => {
                 self.flush(index, out);
                 let part = &mut self.parts[index];

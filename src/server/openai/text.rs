@@ -149,7 +149,10 @@ impl Narrator for TextNarrator {
                 choice.text = piece.text;
             }
             // A plain prompt's answer is its text as it is.
-            EventKind::Said { .. } | EventKind::Text(_) | EventKind::Retried(_) => return,
+            EventKind::Said { .. }
+            | EventKind::Text(_)
+            | EventKind::Retried(_)
+            | EventKind::Streamed(_) => return,
             EventKind::Delta { token, text } => {
                 if text.is_empty() && !self.logprobs && !self.return_tokens {
                     return;

@@ -37,6 +37,7 @@ fn conversation(texts: &[&str]) -> Conversation {
             e2e_us: 100,
             pieces: Vec::new(),
             retries: Vec::new(),
+            stream: None,
         },
         tool_results: Vec::new(),
     });

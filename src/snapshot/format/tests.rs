@@ -21,6 +21,7 @@ fn snapshot() -> Snapshot {
                 stop: Some(vec!["END".to_owned()]),
                 ..SamplingSettings::default()
             },
+            redact: Vec::new(),
         },
         prompt_tokens: Some(42),
         generations: vec![
@@ -202,12 +203,23 @@ prop_compose! {
         expression in stops_and_names,
         model in stops_and_names,
         sampling in settings(stops_and_names),
+        redact in proptest::collection::vec((stops_and_names, stops_and_names), 0..3),
         prompt_tokens in proptest::option::of(1..100_000_usize),
         generations in proptest::collection::vec(
             (texts(), proptest::collection::vec(any::<u32>(), 0..40)), 0..4),
     ) -> Snapshot {
         Snapshot {
-            info: SnapshotInfo { source, description, expression, model, sampling },
+            info: SnapshotInfo {
+                source,
+                description,
+                expression,
+                model,
+                sampling,
+                redact: redact
+                    .into_iter()
+                    .map(|(pattern, replacement)| Redaction { pattern, replacement })
+                    .collect(),
+            },
             prompt_tokens,
             generations: generations
                 .into_iter()

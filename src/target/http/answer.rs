@@ -11,7 +11,7 @@ use super::super::error::{HttpError, Problem};
 use super::client::{Begun, Client, disconnected, read_body};
 use super::{Asking, Sent};
 use crate::generation::{Event, EventKind, GenerateRequest};
-use crate::protocol::client::{ReadStream, SseReader};
+use crate::protocol::client::{Audit, ReadStream, SseReader};
 
 /// Most bytes of one answer. A million tokens with all that is told of them take less.
 const MAX_ANSWER_BYTES: usize = 512 << 20;
@@ -47,7 +47,12 @@ pub(super) async fn answer(
     let total = client.endpoint().options.total_timeout;
     let read = async {
         match form.stream {
-            true => reading.stream(begun, form.stream_reader(request)).await,
+            true => {
+                let audit = form.auditor(request);
+                reading
+                    .stream(begun, form.stream_reader(request), audit)
+                    .await
+            }
             false => {
                 let body = reading.whole(begun).await?;
                 // All of it came at once, whatever it says of its parts.
@@ -85,10 +90,13 @@ impl Reading<'_> {
         &mut self,
         begun: Begun,
         mut reader: Box<dyn ReadStream>,
+        mut audit: Box<dyn Audit>,
     ) -> Result<(), Problem> {
         let mut response = self.expect(begun.response, "text/event-stream").await?;
         let mut sse = SseReader::default();
         let (mut bytes, mut events) = (0, 0);
+        // What is told last waits until the stream is over: until then there may be more to notice.
+        let mut last = None;
         while let Some(chunk) = self.chunk(&mut response, events, bytes).await? {
             let at = self.sent.elapsed();
             bytes += chunk.len();
@@ -97,22 +105,46 @@ impl Reading<'_> {
             }
             for event in sse.push(&chunk)? {
                 events += 1;
+                audit.see(&event);
                 for kind in reader.read(&event)? {
-                    self.tell(at, kind).await;
+                    match kind {
+                        EventKind::Finished { .. } => last = Some((at, kind)),
+                        other => self.tell(at, other).await,
+                    }
                 }
             }
             if reader.is_over() {
+                self.finish(audit, last).await;
                 // The end of the connection's answer; if it does not come, so be it.
                 let _ = timeout(GOODBYE, response.chunk()).await;
                 return Ok(());
             }
         }
         sse.finish()?;
+        if let Some(rest) = reader.close()? {
+            let at = self.sent.elapsed();
+            for kind in rest {
+                match kind {
+                    EventKind::Finished { .. } => last = Some((at, kind)),
+                    other => self.tell(at, other).await,
+                }
+            }
+            self.finish(audit, last).await;
+            return Ok(());
+        }
         Err(Problem::Disconnected {
             events,
             bytes,
             cause: String::new(),
         })
+    }
+
+    /// What was noticed about the stream, and then the end of the answer.
+    async fn finish(&self, audit: Box<dyn Audit>, last: Option<(Duration, EventKind)>) {
+        if let Some((at, kind)) = last {
+            self.tell(at, EventKind::Streamed(audit.end())).await;
+            self.tell(at, kind).await;
+        }
     }
 
     /// The next bytes; `None` at the end.
