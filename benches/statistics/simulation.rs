@@ -5,7 +5,7 @@
 //! and holds the figures against what is promised.
 
 use loopwatch::statistics::{
-    Clusters, Observation, PairedCounts, Share, clopper_pearson, holm, kaplan_meier, paired,
+    Clusters, Looks, Observation, PairedCounts, Share, clopper_pearson, holm, kaplan_meier, paired,
     survival, trend, wilson,
 };
 
@@ -50,12 +50,16 @@ impl Random {
 const PROMPTS: usize = 24;
 const RUNS: usize = 4;
 
-/// What a round is asked: whether it came out so.
-type Round = fn(&mut Random) -> bool;
+/// What share of a round came out so.
+type Round = fn(&mut Random) -> f64;
+
+fn share_of(so: bool) -> f64 {
+    f64::from(u8::from(so))
+}
 
 /// Every figure, over so many rounds each.
 pub(crate) fn all(rounds: usize) -> Vec<Measured> {
-    let figures: [(&str, &str, (f64, f64), Round); 18] = [
+    let figures: [(&str, &str, (f64, f64), fn(&mut Random) -> bool); 25] = [
         (
             "Wilson, 20 runs, rate 5 %: covers",
             "95 %; exactly 92.5 % here",
@@ -200,20 +204,112 @@ pub(crate) fn all(rounds: usize) -> Vec<Measured> {
                 (0..3).any(|_| wilson_of(r.share(0.1, 120)).1 < 0.1)
             },
         ),
+        (
+            "Adaptive, 4 looks at 120 runs, truly at the target of 10 %: says below",
+            "at most 2.5 %",
+            (0.002, 0.012),
+            |r| adaptive(r, &mut single(0.1), 120, 0.1).0 == Found::Below,
+        ),
+        (
+            "Adaptive, 4 looks at 120 runs, truly at the target of 10 %: says above",
+            "at most 2.5 %",
+            (0.002, 0.014),
+            |r| adaptive(r, &mut single(0.1), 120, 0.1).0 == Found::Above,
+        ),
+        (
+            "The same looks with the 95 % interval at each, truly at the target: says below",
+            "2.5 %, and does not",
+            (0.027, 1.0),
+            |r| looked_at_plainly(r, 0.1, 120, 0.1),
+        ),
+        (
+            "Adaptive, 24 unlike prompts × 4 runs, truly at the target of 20 %: says below",
+            "at most 2.5 %",
+            (0.0, 0.01),
+            |r| adaptive(r, &mut unlike, PROMPTS, 0.2).0 == Found::Below,
+        ),
+        (
+            "Adaptive, 24 unlike prompts × 4 runs, truly at the target of 20 %: says above",
+            "at most 2.5 %",
+            (0.0, 0.01),
+            |r| adaptive(r, &mut unlike, PROMPTS, 0.2).0 == Found::Above,
+        ),
+        (
+            "Adaptive recommendation, 5 penalties × 3 windows, 120 runs, all truly at the target: takes one",
+            "at most 3 × 2.5 %",
+            (0.01, 0.035),
+            |r| (0..3).any(|_| adaptive(r, &mut single(0.1), 120, 0.1).0 == Found::Below),
+        ),
+        (
+            "Adaptive, 120 runs, rate 3 %, target 10 %: says below",
+            "power",
+            (0.5, 1.0),
+            |r| adaptive(r, &mut single(0.03), 120, 0.1).0 == Found::Below,
+        ),
     ];
-    let measure = |(at, (what, promised, accepted, round)): (usize, (_, _, _, Round))| {
-        let mut random = Random(1 + at as u64);
-        let hits = (0..rounds).filter(|_| round(&mut random)).count();
-        let share = hits as f64 / rounds as f64;
-        Measured {
+    let savings: [(&str, &str, (f64, f64), Round); 5] = [
+        (
+            "Not adaptive, 120 runs, rate 3 %, target 10 %: says below",
+            "power",
+            (0.5, 1.0),
+            |r| share_of(wilson_of(r.share(0.03, 120)).1 < 0.1),
+        ),
+        (
+            "Adaptive, 120 runs, rate 60 %, target 10 %: runs saved",
+            "mean",
+            (0.6, 0.75),
+            |r| adaptive(r, &mut single(0.6), 120, 0.1).1,
+        ),
+        (
+            "Adaptive, 120 runs, rate 25 %, target 10 %: runs saved",
+            "mean",
+            (0.2, 0.7),
+            |r| adaptive(r, &mut single(0.25), 120, 0.1).1,
+        ),
+        (
+            "Adaptive, 120 runs, rate 3 %, target 10 %: runs saved",
+            "mean",
+            (0.05, 0.7),
+            |r| adaptive(r, &mut single(0.03), 120, 0.1).1,
+        ),
+        (
+            "Adaptive, 120 runs, truly at the target of 10 %: runs saved",
+            "mean",
+            (0.0, 0.1),
+            |r| adaptive(r, &mut single(0.1), 120, 0.1).1,
+        ),
+    ];
+    let shares = |random: &mut Random, round: &dyn Fn(&mut Random) -> f64| -> (f64, f64) {
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for _ in 0..rounds {
+            let share = round(random);
+            sum += share;
+            squares += share * share;
+        }
+        let (mean, many) = (sum / rounds as f64, rounds as f64);
+        (
+            mean,
+            ((squares / many - mean * mean) / many).max(0.0).sqrt(),
+        )
+    };
+    let mut all = Vec::new();
+    let mut add = |what, promised, accepted, round: &dyn Fn(&mut Random) -> f64| {
+        let (share, error) = shares(&mut Random(1 + all.len() as u64), round);
+        all.push(Measured {
             what,
             promised,
             accepted,
             share,
-            error: (share * (1.0 - share) / rounds as f64).sqrt(),
-        }
+            error,
+        });
     };
-    figures.into_iter().enumerate().map(measure).collect()
+    for (what, promised, accepted, round) in figures {
+        add(what, promised, accepted, &|random| share_of(round(random)));
+    }
+    for (what, promised, accepted, round) in savings {
+        add(what, promised, accepted, &round);
+    }
+    all
 }
 
 const FALLS: [f64; 6] = [0.3, 0.244, 0.188, 0.132, 0.076, 0.02];
@@ -329,4 +425,62 @@ fn clustered_pairs(random: &mut Random) -> PairedCounts {
         }
     };
     PairedCounts::of_clusters(&(0..PROMPTS).map(one).collect::<Vec<_>>())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Below,
+    Above,
+    Open,
+}
+
+/// After how many of so many prompts a sweep looks.
+fn ends(prompts: usize) -> [usize; 4] {
+    [1, 2, 3, 4].map(|look| (prompts * look).div_ceil(4))
+}
+
+/// A setting of an adaptive sweep, whose prompts are drawn one by one: what it is found to be, and
+/// the share of its runs that were not needed.
+fn adaptive(
+    random: &mut Random,
+    prompt: &mut dyn FnMut(&mut Random) -> Share,
+    prompts: usize,
+    target: f64,
+) -> (Found, f64) {
+    let ends = ends(prompts);
+    let looks = Looks::after(&ends);
+    let drawn: Vec<Share> = (0..prompts).map(|_| prompt(random)).collect();
+    for (look, end) in ends.into_iter().enumerate() {
+        let seen = Clusters::new(drawn[..end].iter().copied());
+        let found = looks.interval(look, &seen, ALIKE, 0.95);
+        let saved = 1.0 - end as f64 / prompts as f64;
+        if found.low >= target {
+            return (Found::Above, saved);
+        }
+        if found.high < target {
+            return (Found::Below, saved);
+        }
+    }
+    (Found::Open, 0.0)
+}
+
+/// How alike runs of an unlike prompt are: the variance of the two rates over that of a run.
+const ALIKE: f64 = 0.5;
+
+fn single(rate: f64) -> impl FnMut(&mut Random) -> Share {
+    move |random| random.share(rate, 1)
+}
+
+fn unlike(random: &mut Random) -> Share {
+    let rate = random.prompt_rate();
+    random.share(rate, RUNS)
+}
+
+/// What a plain method would do: the same interval at each look.
+fn looked_at_plainly(random: &mut Random, rate: f64, runs: usize, target: f64) -> bool {
+    let drawn: Vec<bool> = (0..runs).map(|_| random.hit(rate)).collect();
+    ends(runs).into_iter().any(|end| {
+        let hits = drawn[..end].iter().filter(|hit| **hit).count();
+        wilson_of(Share { hits, of: end }).1 < target
+    })
 }

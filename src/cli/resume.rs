@@ -22,11 +22,13 @@ pub(super) struct Begun {
     pub(super) writer: RecordWriter,
 }
 
-/// The run that `wanted` names: a folder, `latest` or `auto`. Nothing if a new run is to start.
+/// The run that `wanted` names: a folder, `latest` or `auto`. Nothing if a new run is to start;
+/// `is_over` says of a record whether nothing is left to run.
 pub(super) fn find(
     wanted: &Path,
     reports: &Path,
     plan: &PlanProvenance,
+    is_over: &dyn Fn(&Record) -> bool,
 ) -> anyhow::Result<Option<Begun>> {
     if wanted != Path::new(AUTO) {
         let folder = paths::find_run(wanted, reports)?;
@@ -45,7 +47,7 @@ pub(super) fn find(
         Err(RecordError::Empty { .. }) => return Ok(None),
         Err(error) => return Err(Explained::usage(error)),
     };
-    if check(&record, plan).is_err() || record.cases.len() == plan.selected.len() {
+    if check(&record, plan).is_err() || is_over(&record) {
         return Ok(None);
     }
     begin(folder).map(Some)
@@ -112,16 +114,15 @@ impl Begun {
     }
 
     /// Says how much is left.
-    pub(super) fn tell(&self, rest: &[Case], screen: Screen) {
+    pub(super) fn tell(&self, rest: usize, screen: Screen) {
         let cut = match self.record.truncated {
             true => "; the case in flight was lost and runs again",
             false => "",
         };
         screen.line(&format!(
-            "resuming {}: {} recorded, {} to run{cut}",
+            "resuming {}: {} recorded, {rest} to run{cut}",
             self.folder.display(),
             self.record.cases.len(),
-            rest.len()
         ));
     }
 

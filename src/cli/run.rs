@@ -158,13 +158,16 @@ impl Run {
         self.outputs.prepare()?;
         let mut events = Events::open(self.events.as_ref())?;
         let begun = match &self.resume {
-            Some(wanted) => resume::find(wanted, &self.report, &plan)?,
+            Some(wanted) => {
+                let is_over = |record: &Record| record.cases.len() == plan.selected.len();
+                resume::find(wanted, &self.report, &plan, &is_over)?
+            }
             None => None,
         };
         let folder = match &begun {
             Some(begun) => {
                 begun.leave_the_rest(&mut cases);
-                begun.tell(&cases, screen);
+                begun.tell(cases.len(), screen);
                 begun.folder.clone()
             }
             None => paths::new_run_folder(&self.report)?,

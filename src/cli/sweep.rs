@@ -21,7 +21,9 @@ use crate::plan::Case;
 use crate::record::{PlanProvenance, PlannedCase, Provenance, Record, RecordWriter, Summary};
 use crate::report;
 use crate::snapshot::SnapshotStore;
-use crate::sweep::{Analysis, Asked, Definition, DefinitionError, Design, Outcome, analyse};
+use crate::sweep::{
+    Analysis, Asked, Course, Definition, DefinitionError, Design, Outcome, analyse,
+};
 use progress::Progress;
 use question::Question;
 
@@ -60,6 +62,7 @@ Examples:
   loopwatch sweep my-prompts.yaml --axis penalty=1.0,1.1 --axis temperature=0,0.7 --repeats 5
   loopwatch sweep my-prompts.yaml --point penalty=1.05,window=20 --point penalty=1.2,window=64
   loopwatch sweep my-prompts.yaml --axis penalty=1..1.3:0.01 --axis window=16..128:16 --random 20
+  loopwatch sweep scenarios/sweeps/penalty.yaml --adaptive
   loopwatch sweep scenarios/sweeps/penalty.yaml --resume auto";
 
 impl Sweep {
@@ -71,10 +74,12 @@ impl Sweep {
             return Ok(Exit::NothingSelected);
         }
         let mut design = Design::new(&definition, &prompts).map_err(explained)?;
+        let asked = asked(&definition);
         let options = self.backend.options()?;
         let plan = planned(&design, &definition);
+        let is_over = |record: &Record| course(&design, record, &asked).next().is_empty();
         let begun = match &self.resume {
-            Some(wanted) => resume::find(wanted, &self.report, &plan)?,
+            Some(wanted) => resume::find(wanted, &self.report, &plan, &is_over)?,
             None => None,
         };
         let folder = match &begun {
@@ -86,13 +91,12 @@ impl Sweep {
                 // A folder that holds a log or a record stays.
                 let _ = std::fs::remove_dir(&folder);
             })?;
-        let mut rest = design.runs.clone();
         let earlier = begun.as_ref().map(Begun::totals).unwrap_or_default();
-        let writer = match begun {
+        let (course, writer) = match begun {
             Some(begun) => {
-                begun.leave_the_rest(&mut rest);
-                begun.tell(&rest, Screen::Stdout);
-                begun.continued(&answering.models)?
+                let course = course(&design, &begun.record, &asked);
+                begun.tell(course.at_most(), Screen::Stdout);
+                (course, begun.continued(&answering.models)?)
             }
             None => {
                 let provenance = provenance::of_plan(
@@ -102,50 +106,47 @@ impl Sweep {
                     self.question.set.clone(),
                     &answering.models,
                 );
-                RecordWriter::create(&folder, &provenance)?
+                let none = vec![None; design.runs.len()];
+                (
+                    Course::of(&design, &none, &HashSet::new(), &asked),
+                    RecordWriter::create(&folder, &provenance)?,
+                )
             }
         };
         print::design(&design, &definition, &answering.models)?;
-        let mut progress = Progress::start(rest.len());
-        let execution = Execution {
-            cases: &rest,
-            targets: &answering.targets,
-            snapshots: &SnapshotStore::new(Path::new("snapshots")),
+        let sweeping = Sweeping {
+            folder: &folder,
+            design: &design,
+            asked: &asked,
+            answering: &answering,
             jobs: usize::from(self.jobs),
             stop_loops: definition.stop_loops,
-            write_pending: false,
-            fail_fast: false,
-            deadline: None,
-            earlier,
         };
-        let outcome = execution.run(writer, &mut |event| progress.show(event))?;
-        self.conclude(&folder, &definition, &design, &answering, progress, outcome)
+        let mut progress = Progress::start(course.at_most());
+        let outcome = sweeping.run(course, writer, earlier, &mut progress)?;
+        self.conclude(&sweeping, progress, outcome)
     }
 
     /// Analyses everything that is recorded, from whichever start, and tells what it comes to.
     fn conclude(
         &self,
-        folder: &Path,
-        definition: &Definition,
-        design: &Design,
-        answering: &Answering,
+        sweeping: &Sweeping<'_>,
         mut progress: Progress,
         (summary, stopped): (Summary, Option<Exit>),
     ) -> anyhow::Result<Exit> {
+        let (folder, design) = (sweeping.folder, sweeping.design);
         let record = Record::read(folder)?;
         let outcomes = outcomes(design, &record);
         let distortion = match stopped {
             Some(_) => Vec::new(),
-            None => distortion::measure(design, &record, &outcomes, answering, &mut progress)?,
+            None => {
+                let answering = sweeping.answering;
+                distortion::measure(design, &record, &outcomes, answering, &mut progress)?
+            }
         };
         progress.stop();
-        let asked = Asked {
-            description: definition.description.clone(),
-            target_rate: definition.target_rate,
-            margin: definition.margin,
-            drawn: definition.space.drawn(),
-        };
-        let analysis = analyse(design, &outcomes, &errored(&record), &distortion, &asked);
+        let errored = errored(&record);
+        let analysis = analyse(design, &outcomes, &errored, &distortion, sweeping.asked);
         self.write(folder, &analysis, &record.provenance)?;
         print::analysis(&analysis, folder, summary.wall_ms)?;
         print::errors(&record)?;
@@ -185,8 +186,73 @@ impl Sweep {
     }
 }
 
+/// The runs of a sweep, under way.
+struct Sweeping<'a> {
+    folder: &'a Path,
+    design: &'a Design,
+    asked: &'a Asked,
+    answering: &'a Answering,
+    jobs: usize,
+    stop_loops: bool,
+}
+
+impl Sweeping<'_> {
+    /// Runs what is left, up to a look if the sweep is adaptive, and then what is left after it.
+    fn run(
+        &self,
+        mut course: Course,
+        mut writer: RecordWriter,
+        mut earlier: Summary,
+        progress: &mut Progress,
+    ) -> anyhow::Result<(Summary, Option<Exit>)> {
+        loop {
+            let runs = course
+                .next()
+                .iter()
+                .map(|run| self.design.runs[*run].clone());
+            let runs: Vec<Case> = runs.collect();
+            let execution = Execution {
+                cases: &runs,
+                targets: &self.answering.targets,
+                snapshots: &SnapshotStore::new(Path::new("snapshots")),
+                jobs: self.jobs,
+                stop_loops: self.stop_loops,
+                write_pending: false,
+                fail_fast: false,
+                deadline: None,
+                earlier,
+            };
+            let (summary, stopped) = execution.run(writer, &mut |event| progress.show(event))?;
+            if stopped.is_some() || self.design.schedule.is_none() {
+                return Ok((summary, stopped));
+            }
+            course = self::course(self.design, &Record::read(self.folder)?, self.asked);
+            if course.next().is_empty() {
+                return Ok((summary, None));
+            }
+            progress.left(course.at_most());
+            (writer, _) = RecordWriter::resume(self.folder)?;
+            earlier = summary;
+        }
+    }
+}
+
+/// How far a recorded sweep has come.
+fn course(design: &Design, record: &Record, asked: &Asked) -> Course {
+    Course::of(design, &outcomes(design, record), &errored(record), asked)
+}
+
+fn asked(definition: &Definition) -> Asked {
+    Asked {
+        description: definition.description.clone(),
+        target_rate: definition.target_rate,
+        margin: definition.margin,
+        drawn: definition.space.drawn(),
+    }
+}
+
 /// What is to be run, so that a later start can go on. What only the analysis needs, such as the
-/// target rate, may be another one then.
+/// target rate, may be another one then; in an adaptive sweep it decides what is run.
 fn planned(design: &Design, definition: &Definition) -> PlanProvenance {
     let planned = |case: &Case| PlannedCase {
         id: case.id.clone(),
@@ -194,12 +260,16 @@ fn planned(design: &Design, definition: &Definition) -> PlanProvenance {
         scenario: case.scenario.clone(),
         line: case.line,
     };
-    let how = match definition.stop_loops {
-        true => "answers end at their loops",
-        false => "",
+    let mut how = match definition.stop_loops {
+        true => "answers end at their loops".to_owned(),
+        false => String::new(),
     };
+    if definition.adaptive {
+        let (target, margin) = (definition.target_rate, definition.margin);
+        how += &format!("; adaptive, target {target}, margin {margin}");
+    }
     PlanProvenance {
-        sha256: design.fingerprint(how),
+        sha256: design.fingerprint(&how),
         total: design.runs.len(),
         shard: None,
         selected: design.runs.iter().map(planned).collect(),

@@ -8,6 +8,7 @@
 //! does no IO and reads no clock, so the same record always gives the same page.
 
 mod case;
+mod channels;
 mod filter;
 #[cfg(test)]
 mod fixture;

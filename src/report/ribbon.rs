@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::channels;
 use super::numbers::{micros, things};
 use crate::generation::{Channel, Transcript};
 use crate::loops::LoopVerdict;
@@ -104,11 +105,13 @@ fn cells(transcript: &Transcript) -> Vec<Cell> {
     let gaps = Timings::of(transcript).gaps_us;
     let gap_at = |at: usize| at.checked_sub(1).and_then(|at| gaps.get(at).copied());
     if transcript.pieces.is_empty() {
+        let of_tokens = channels::of_tokens(transcript);
+        let channel = |at: usize| of_tokens.as_ref().and_then(|of| of.get(at)).copied();
         let tokens = 0..transcript.tokens.len();
         return tokens
             .map(|at| Cell {
                 gap_us: gap_at(at),
-                channel: Channel::Content,
+                channel: channel(at).unwrap_or(Channel::Content),
             })
             .collect();
     }
@@ -244,6 +247,43 @@ mod tests {
         let repeats = drawn.matches("fill-repeat").count();
         assert_eq!(repeats, found.copies().ceil() as usize - 1);
         assert!(drawn.len() < 8_000, "{} bytes", drawn.len());
+    }
+
+    #[test]
+    fn thoughts_and_calls_have_lanes_of_their_own() {
+        let text = "<think>Hm, let me see.</think>I look. <call>read</call>";
+        let mut transcript = generation(text, FinishReason::ToolCalls, 10);
+        let count = transcript.token_at_us.len();
+        transcript.token_at_us = (0..count as u64).map(|at| at * 1_000).collect();
+        transcript.reasoning = Some("Hm, let me see.".to_owned());
+        transcript.content = Some("I look. ".to_owned());
+        transcript.tool_calls = vec![crate::generation::ToolCall {
+            id: None,
+            name: "read".to_owned(),
+            arguments: Default::default(),
+        }];
+        let drawn = ribbon(1, &transcript, None).expect("a ribbon");
+        let tokens_until = |byte: usize| {
+            let before = transcript.text_ends.iter().filter(|end| **end <= byte);
+            before.count() * CELL
+        };
+        let said = tokens_until(text.find("</think>").expect("a mark"));
+        let called = tokens_until(text.find("<call>").expect("a mark"));
+        let end = count * CELL;
+        // One box in each lane, and together they are the generation.
+        let boxes = format!(
+            "M0 0h{said}v9h-{said}zM{said} 10h{0}v9h-{0}zM{called} 20h{1}v9h-{1}z",
+            called - said,
+            end - called
+        );
+        assert!(drawn.svg.contains(&boxes), "{} {boxes}", drawn.svg);
+        assert!(
+            drawn
+                .label
+                .contains(" in lanes for reasoning, content, tool calls,"),
+            "{}",
+            drawn.label
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! [`share`] and [`cluster`] put an interval around a rate, [`survival`] around the time until
 //! something happens; [`trend()`] asks whether a rate falls along a scale, [`paired`] compares two
 //! settings that had the same prompts, [`signed_rank`] two sides of measurements in pairs,
-//! [`holm()`] pays for asking several times, and [`noninferiority`] asks whether something got
-//! worse. [`planning`] says beforehand how many runs an answer takes, [`detectable()`] how small a
-//! change so many pairs find. Distributions come from
+//! [`holm()`] pays for asking several times, [`looks`] for looking at a sample that still grows, and
+//! [`noninferiority`] asks whether something got worse. [`planning`] says beforehand how many runs
+//! an answer takes, [`detectable()`] how small a change so many pairs find. Distributions come from
 //! `statrs`. How well all of this keeps its promises on samples as small as ours is measured by
 //! `cargo bench --bench statistics` and `cargo bench --bench latency`; `docs/statistics.md` has the
 //! figures.
@@ -16,6 +16,7 @@
 pub mod cluster;
 pub mod detectable;
 pub mod holm;
+pub mod looks;
 pub mod noninferiority;
 pub mod paired;
 pub mod planning;
@@ -33,6 +34,7 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 pub use cluster::Clusters;
 pub use detectable::detectable;
 pub use holm::holm;
+pub use looks::Looks;
 pub use noninferiority::PairedCounts;
 pub use share::{Share, clopper_pearson, wilson};
 pub use survival::{Observation, Survival, kaplan_meier};

@@ -66,18 +66,20 @@ pub fn wilson(hits: f64, of: f64, confidence: f64) -> Interval {
 /// Biometrika 26 (1934), 404-413: it never covers less than it promises, and usually more.
 #[must_use]
 pub fn clopper_pearson(share: Share, confidence: f64) -> Interval {
+    exact(share.hits as f64, share.of as f64, confidence)
+}
+
+/// The same of counts that need not be whole, such as an effective number of trials.
+pub(super) fn exact(hits: f64, of: f64, confidence: f64) -> Interval {
     let tail = (1.0 - confidence) / 2.0;
-    let (hits, misses) = (
-        share.hits as f64,
-        share.of.saturating_sub(share.hits) as f64,
-    );
+    let misses = (of - hits).max(0.0);
     let quantile = |a: f64, b: f64, at: f64, end: f64| match Beta::new(a, b) {
         Ok(distribution) => distribution.inverse_cdf(at),
         Err(_) => end,
     };
     Interval {
-        low: match share.hits {
-            0 => 0.0,
+        low: match hits {
+            0.0 => 0.0,
             _ => quantile(hits, misses + 1.0, tail, 0.0),
         },
         high: match misses {

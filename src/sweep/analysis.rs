@@ -2,21 +2,33 @@
 //!
 //! It puts the neighbours to work in their order, and holds what a report needs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::advice::AdviceFound;
 use super::cell::cells;
 use super::comparison::{Comparison, QualityChange, TrendFound};
+use super::course::Course;
 use super::design::Design;
 use super::distortion::DistortionSummary;
+use super::group::{Group, conditions, correlation, focus, planned};
 use super::outcome::Outcome;
 use super::point::Treatment;
-use super::recommendation::{Recommendation, strength};
+use super::recommendation::{Recommendation, Wanted};
 use super::space::Draws;
-use super::treatment::{Block, Group, Runs, TreatmentOutcome, by_prompt, most};
+use super::treatment::TreatmentOutcome;
 use crate::statistics::{holm, planning};
+
+/// What an adaptive sweep did without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adaptive {
+    /// Prompts that had been asked at each look; the last number is that of all.
+    pub looks: Vec<usize>,
+    /// Runs that were planned and not needed.
+    pub spared: usize,
+}
 
 /// The version of the analysis as JSON.
 const FORMAT: u32 = 1;
@@ -58,6 +70,9 @@ pub struct Analysis {
     pub runs: usize,
     /// Runs that were planned and have none, because they failed or were not reached.
     pub missing: usize,
+    /// What was not needed, if settings were decided as soon as that was possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
     /// Every setting, from the weakest to the strongest.
     pub settings: Vec<TreatmentOutcome>,
     /// How alike runs of one prompt are taken to be where no run looped.
@@ -84,13 +99,12 @@ pub fn analyse(
     distortion: &[Option<DistortionSummary>],
     asked: &Asked,
 ) -> Analysis {
-    let mut conditions: Vec<String> = Vec::new();
-    for (point, _) in &design.points {
-        if design.scale.is_some() && !conditions.contains(&point.condition) {
-            conditions.push(point.condition.clone());
-        }
-    }
-    let groups = groups(design, outcomes, errored, &conditions);
+    let conditions = conditions(design);
+    let planned = planned(design, &conditions);
+    let course = Course::of(design, outcomes, errored, asked);
+    let groups: Vec<Group<'_>> = (planned.iter().enumerate())
+        .map(|(at, one)| one.group(outcomes, errored, |prompt| course.asked(at, prompt)))
+        .collect();
     let correlation = correlation(&groups);
     let focus = focus(&groups, conditions.len());
     let shown: &[String] = if conditions.len() > 1 {
@@ -98,9 +112,11 @@ pub fn analyse(
     } else {
         &[]
     };
-    let mut settings: Vec<TreatmentOutcome> = groups
-        .iter()
-        .map(|group| TreatmentOutcome::of(group, shown, focus, correlation))
+    let mut settings: Vec<TreatmentOutcome> = (groups.iter().enumerate())
+        .map(|(at, group)| TreatmentOutcome {
+            decision: course.decision(at, &planned[at], group),
+            ..TreatmentOutcome::of(group, shown, focus, course.reading(at, correlation))
+        })
         .collect();
     for ((point, _), summary) in design.points.iter().zip(distortion) {
         let of = |outcome: &&mut TreatmentOutcome| outcome.treatment == point.treatment;
@@ -115,16 +131,28 @@ pub fn analyse(
     for (outcome, group) in settings.iter_mut().zip(&groups) {
         outcome.cells = cells(group, without.map(|without| &without.runs));
     }
-    compare(&mut settings, &groups, asked.margin);
-    let trends = trends(design, &groups);
-    let power = power(design, &settings, asked.target_rate);
-    let prompts = design.prompts.len();
-    let rates = (asked.target_rate, asked.margin);
+    compare(&mut settings, &groups, asked.margin, &course);
+    let trends = trends(design, &groups, &course);
+    // The trend of an adaptive sweep has the prompts that every setting was asked, however many
+    // these turn out to be.
+    let power = match &design.schedule {
+        Some(_) => None,
+        None => power(design, &settings, asked.target_rate),
+    };
+    let wanted = Wanted {
+        target_rate: asked.target_rate,
+        margin: asked.margin,
+        prompts: design.prompts.len(),
+        confidence: course.last_confidence(),
+        off: design.off,
+    };
     let repetition = matches!(design.scale, Some(("repetition_penalty", _)));
     let focus = conditions
         .get(focus)
         .filter(|_| conditions.len() > 1)
         .cloned();
+    let runs = outcomes.iter().flatten().count();
+    let missing = course.needed(&planned, |run| outcomes[run].is_none());
     Analysis {
         format: FORMAT,
         description: asked.description.clone(),
@@ -132,9 +160,13 @@ pub fn analyse(
         drawn: asked.drawn,
         prompts: design.prompts.clone(),
         conditions,
-        runs: outcomes.iter().flatten().count(),
-        missing: outcomes.iter().filter(|outcome| outcome.is_none()).count(),
-        recommendation: Recommendation::of(&settings, prompts, rates.0, rates.1, design.off),
+        runs,
+        missing,
+        adaptive: design.schedule.as_ref().map(|schedule| Adaptive {
+            looks: schedule.ends().to_vec(),
+            spared: design.runs.len().saturating_sub(runs + missing),
+        }),
+        recommendation: Recommendation::of(&settings, wanted),
         advice: match repetition {
             true => AdviceFound::all(&settings, design.off, focus.as_deref()),
             false => Vec::new(),
@@ -147,125 +179,28 @@ pub fn analyse(
     }
 }
 
-/// The runs of each setting, over all its conditions; without a scale, of each condition.
-fn groups<'a>(
-    design: &Design,
-    outcomes: &'a [Option<Outcome>],
-    errored: &HashSet<usize>,
-    conditions: &[String],
-) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'a>> = Vec::new();
-    for (point, trials) in &design.points {
-        let label = match point.treatment {
-            Some(treatment) => label(treatment, design.off),
-            None => point.condition.clone(),
-        };
-        let index = match groups.iter().position(|other| other.label == label) {
-            Some(index) => index,
-            None => {
-                groups.push(Group {
-                    treatment: point.treatment,
-                    label,
-                    runs: Runs::new(),
-                    unanswered: Vec::new(),
-                    conditions: BTreeSet::new(),
-                });
-                groups.len() - 1
-            }
-        };
-        let condition = conditions.iter().position(|name| *name == point.condition);
-        let condition = condition.unwrap_or(0);
-        groups[index].conditions.insert(condition);
-        for trial in trials {
-            let block = Block {
-                prompt: trial.prompt,
-                condition,
-                seed: trial.seed,
-            };
-            match outcomes.get(trial.run) {
-                Some(Some(outcome)) => {
-                    groups[index].runs.insert(block, outcome);
-                }
-                _ => {
-                    let errored = errored.contains(&trial.run);
-                    groups[index].unanswered.push((trial.prompt, errored));
-                }
-            }
-        }
-    }
-    for group in &mut groups {
-        let tried: Vec<&str> = group
-            .conditions
-            .iter()
-            .filter_map(|condition| Some(conditions.get(*condition)?.as_str()))
-            .collect();
-        if tried.len() < conditions.len() && group.treatment.is_some() {
-            group.label = format!("{} ({})", group.label, tried.join("; "));
-        }
-    }
-    groups.sort_by(|a, b| match (a.treatment, b.treatment) {
-        (Some(a), Some(b)) => {
-            let (a, b) = (strength(a), strength(b));
-            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
-        }
-        _ => std::cmp::Ordering::Equal,
-    });
-    groups
-}
-
-fn label(treatment: Treatment, off: f64) -> String {
-    match treatment.window {
-        _ if treatment.level == off => format!("{off} (off)"),
-        None => treatment.level.to_string(),
-        Some(0) => format!("{}; all", treatment.level),
-        Some(window) => format!("{}; {window}", treatment.level),
-    }
-}
-
-/// The condition that loops most at the weakest setting; of equal ones the first.
-fn focus(groups: &[Group<'_>], conditions: usize) -> usize {
-    let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
-    most(0..conditions, |condition| {
-        groups.first().map_or(0.0, |group| {
-            let runs = group.runs.iter();
-            let of_condition = runs.filter(|(block, _)| block.condition == condition);
-            by_prompt(of_condition, looped).total().value()
-        })
-    })
-}
-
-/// How alike runs of one prompt are, where it can be seen best: at the setting whose loop rate is
-/// nearest to a half. If it cannot be seen at all, runs of one prompt count as one.
-fn correlation(groups: &[Group<'_>]) -> f64 {
-    let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
-    let clusters = groups
-        .iter()
-        .map(|group| by_prompt(group.runs.iter(), looped));
-    let known = clusters.filter_map(|clusters| {
-        let from_half = (clusters.total().value() - 0.5).abs();
-        Some((from_half, clusters.correlation()?))
-    });
-    known
-        .min_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map_or(1.0, |(_, correlation)| correlation)
-}
-
-/// Compares each setting with the weakest one, which is no penalty wherever that was tried.
-fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64) {
+/// Compares each setting with the weakest one, which is no penalty wherever that was tried. The
+/// pairs are the prompts that both were asked.
+fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64, course: &Course) {
     let Some((baseline, others)) = groups.split_first() else {
         return;
     };
     if baseline.treatment.is_none() {
         return;
     }
-    for (outcome, group) in settings.iter_mut().skip(1).zip(others) {
+    for (at, (outcome, group)) in settings.iter_mut().skip(1).zip(others).enumerate() {
+        let level = course.quality_level(at + 1);
         outcome.comparison = Comparison::of(&baseline.runs, &group.runs);
-        outcome.quality = QualityChange::of(&baseline.runs, &group.runs, margin);
+        outcome.quality = QualityChange::of(&baseline.runs, &group.runs, margin, level);
     }
     let mut made: Vec<&mut Comparison> = settings
         .iter_mut()
         .filter_map(|outcome| outcome.comparison.as_mut())
         .collect();
+    for comparison in &mut made {
+        comparison.p = course.over_looks(comparison.p);
+        comparison.mcnemar_p = course.over_looks(comparison.mcnemar_p);
+    }
     let raw: Vec<f64> = made.iter().map(|comparison| comparison.p).collect();
     for (comparison, adjusted) in made.iter_mut().zip(holm(&raw)) {
         comparison.adjusted_p = adjusted;
@@ -273,7 +208,7 @@ fn compare(settings: &mut [TreatmentOutcome], groups: &[Group<'_>], margin: f64)
 }
 
 /// One trend for each window, from no penalty upwards.
-fn trends(design: &Design, groups: &[Group<'_>]) -> Vec<TrendFound> {
+fn trends(design: &Design, groups: &[Group<'_>], course: &Course) -> Vec<TrendFound> {
     let mut windows: Vec<Option<usize>> = Vec::new();
     let treatments = || groups.iter().filter_map(|group| group.treatment);
     for treatment in treatments().filter(|treatment| treatment.level != design.off) {
@@ -293,7 +228,10 @@ fn trends(design: &Design, groups: &[Group<'_>]) -> Vec<TrendFound> {
             TrendFound::of(window, &levels.collect::<Vec<_>>())
         })
         .collect();
-    let raw: Vec<f64> = trends.iter().map(|found| found.p).collect();
+    let raw: Vec<f64> = trends
+        .iter()
+        .map(|found| course.over_looks(found.p))
+        .collect();
     for (found, adjusted) in trends.iter_mut().zip(holm(&raw)) {
         found.p = adjusted;
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::group::{Group, Runs};
 use super::outcome::Outcome;
-use super::treatment::{Group, Runs};
 
 /// The runs of one prompt with one setting, under all conditions and with all seeds. Each of them
 /// is counted once.
@@ -83,7 +83,7 @@ pub(super) fn cells(group: &Group<'_>, without: Option<&Runs<'_>>) -> Vec<Cell> 
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::treatment::Block;
+    use super::super::group::Block;
     use super::*;
     use crate::sweep::Looped;
 

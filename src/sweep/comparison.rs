@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::group::{Block, Runs};
 use super::outcome::Outcome;
-use super::treatment::{Block, Runs};
 use crate::statistics::{PairedCounts, Share, paired, trend};
 
 /// The level of every test.
@@ -140,7 +140,13 @@ pub struct QualityChange {
 }
 
 impl QualityChange {
-    pub(super) fn of(baseline: &Runs<'_>, runs: &Runs<'_>, margin: f64) -> Option<Self> {
+    /// `level` is the chance to call answers as good where `margin` of them are lost.
+    pub(super) fn of(
+        baseline: &Runs<'_>,
+        runs: &Runs<'_>,
+        margin: f64,
+        level: f64,
+    ) -> Option<Self> {
         let mut prompts: BTreeMap<usize, (usize, usize, usize)> = BTreeMap::new();
         for (block, before, after) in paired_runs(baseline, runs) {
             let (Some(before), Some(after)) = (before.good, after.good) else {
@@ -160,8 +166,8 @@ impl QualityChange {
             only_new: sum(|counts| counts.1),
             only_old: sum(|counts| counts.2),
             difference: counts.difference(),
-            lower_bound: counts.interval(1.0 - 2.0 * ALPHA).low,
-            non_inferior: counts.non_inferior(margin, ALPHA),
+            lower_bound: counts.interval(1.0 - 2.0 * level).low,
+            non_inferior: counts.non_inferior(margin, level),
         })
     }
 }
@@ -244,9 +250,11 @@ mod tests {
     fn lost_answers_are_seen() {
         let before: Vec<Outcome> = (0..60).map(|_| outcome(false, true)).collect();
         let after: Vec<Outcome> = (0..60).map(|at| outcome(false, at >= 15)).collect();
-        let same = QualityChange::of(&runs(&before, 1), &runs(&before, 1), 0.1).expect("judged");
+        let same =
+            QualityChange::of(&runs(&before, 1), &runs(&before, 1), 0.1, ALPHA).expect("judged");
         assert!(same.non_inferior && same.difference == 0.0);
-        let worse = QualityChange::of(&runs(&before, 1), &runs(&after, 1), 0.1).expect("judged");
+        let worse =
+            QualityChange::of(&runs(&before, 1), &runs(&after, 1), 0.1, ALPHA).expect("judged");
         assert!(!worse.non_inferior && worse.only_old == 15, "{worse:?}");
     }
 }

@@ -55,6 +55,8 @@ pub struct Definition {
     pub sampling: SamplingSettings,
     /// Whether answers end once their loop is confirmed.
     pub stop_loops: bool,
+    /// Whether a setting gets no more runs once it is decided.
+    pub adaptive: bool,
     /// Seeds of sampled answers, at least one.
     pub seeds: Vec<u64>,
     /// The loop rate that the upper bound must stay below.
@@ -74,6 +76,7 @@ impl Definition {
             space: Space::Axes(Vec::new(), Arrangement::default()),
             sampling: SamplingSettings::default(),
             stop_loops: false,
+            adaptive: false,
             seeds: vec![1],
             target_rate: TARGET_RATE,
             margin: MARGIN,
@@ -132,6 +135,7 @@ impl Definition {
         sweep.model = wire.model;
         sweep.sampling = wire.sampling;
         sweep.stop_loops = wire.stop_loops;
+        sweep.adaptive = wire.adaptive;
         if let Some(seeds) = wire.seeds {
             check_seeds(&seeds.value).map_err(|problem| at(&seeds.referenced, problem))?;
             sweep.seeds = seeds.value;

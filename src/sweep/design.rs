@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::definition::{Definition, DefinitionError};
 use super::point::{Point, Scale, points};
+use super::schedule::Schedule;
 use crate::generation::{DEFAULT_CONTEXT_SIZE, SamplingParams, SamplingSettings};
 use crate::plan::{self, Case};
 
@@ -43,6 +44,8 @@ pub struct Design {
     pub points: Vec<(Point, Vec<Trial>)>,
     /// The runs, those of one prompt behind each other, so that they share its beginning.
     pub runs: Vec<Case>,
+    /// When an adaptive sweep looks at its settings; `None` if it is not adaptive.
+    pub schedule: Option<Schedule>,
 }
 
 impl Design {
@@ -64,6 +67,7 @@ impl Design {
                 .map(|point| (point, Vec::new()))
                 .collect(),
             runs: Vec::new(),
+            schedule: definition.adaptive.then(|| Schedule::new(prompts)),
         };
         for (prompt, case) in prompts.iter().enumerate() {
             design.add(definition, prompt, case)?;

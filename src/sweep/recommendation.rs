@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::point::Treatment;
 use super::treatment::TreatmentOutcome;
-use crate::statistics::{CONFIDENCE, planning};
+use crate::statistics::planning;
 
 /// The chance with which a sweep of the size that is asked for would have an answer.
 const POWER: f64 = 0.8;
@@ -54,18 +54,24 @@ pub struct Recommendation {
     pub margin: f64,
 }
 
+/// What a setting has to do, and how much it was tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) target_rate: f64,
+    pub(super) margin: f64,
+    pub(super) prompts: usize,
+    /// The confidence of the interval that has to be below the target once everything has run.
+    pub(super) confidence: f64,
+    /// The value that switches the penalty off.
+    pub(super) off: f64,
+}
+
 impl Recommendation {
-    pub(super) fn of(
-        settings: &[TreatmentOutcome],
-        prompts: usize,
-        target_rate: f64,
-        margin: f64,
-        off: f64,
-    ) -> Self {
+    pub(super) fn of(settings: &[TreatmentOutcome], wanted: Wanted) -> Self {
         Self {
-            verdict: verdict(settings, prompts, target_rate, off),
-            target_rate,
-            margin,
+            verdict: verdict(settings, wanted),
+            target_rate: wanted.target_rate,
+            margin: wanted.margin,
         }
     }
 }
@@ -81,7 +87,8 @@ pub(super) fn strength(setting: Treatment) -> (f64, usize) {
     (setting.level, window)
 }
 
-fn verdict(settings: &[TreatmentOutcome], prompts: usize, target: f64, off: f64) -> Verdict {
+fn verdict(settings: &[TreatmentOutcome], wanted: Wanted) -> Verdict {
+    let (target, off) = (wanted.target_rate, wanted.off);
     let mut candidates: Vec<(Treatment, &TreatmentOutcome)> = settings
         .iter()
         .filter_map(|outcome| Some((outcome.treatment?, outcome)))
@@ -136,20 +143,20 @@ fn verdict(settings: &[TreatmentOutcome], prompts: usize, target: f64, off: f64)
     match promising {
         Some((candidate, outcome)) => Verdict::Inconclusive {
             candidate: *candidate,
-            more_prompts: more_prompts(outcome, prompts, target),
+            more_prompts: more_prompts(outcome, wanted),
         },
         None => Verdict::NotFound,
     }
 }
 
 /// Prompts that are missing, if each is worth as many runs as it was.
-fn more_prompts(outcome: &TreatmentOutcome, prompts: usize, target: f64) -> Option<usize> {
+fn more_prompts(outcome: &TreatmentOutcome, wanted: Wanted) -> Option<usize> {
     let worst = outcome.worst();
     let rate = worst.share.value();
-    let runs = planning::runs_for_bound(rate, target, CONFIDENCE, POWER)?;
-    let worth = worst.effective_runs / prompts.max(1) as f64;
+    let runs = planning::runs_for_bound(rate, wanted.target_rate, wanted.confidence, POWER)?;
+    let worth = worst.effective_runs / wanted.prompts.max(1) as f64;
     let needed = (runs as f64 / worth.max(1e-9)).ceil() as usize;
-    Some(needed.saturating_sub(prompts).max(1))
+    Some(needed.saturating_sub(wanted.prompts).max(1))
 }
 
 #[cfg(test)]
@@ -184,6 +191,7 @@ mod tests {
             quality: None,
             cells: Vec::new(),
             runs: Vec::new(),
+            decision: None,
         }
     }
 
@@ -203,7 +211,17 @@ mod tests {
     }
 
     fn of(settings: &[TreatmentOutcome]) -> Verdict {
-        Recommendation::of(settings, 100, 0.1, 0.1, 1.0).verdict
+        Recommendation::of(settings, wanted(100)).verdict
+    }
+
+    fn wanted(prompts: usize) -> Wanted {
+        Wanted {
+            target_rate: 0.1,
+            margin: 0.1,
+            prompts,
+            confidence: 0.95,
+            off: 1.0,
+        }
     }
 
     fn at(level: f64, window: usize) -> Treatment {
@@ -288,7 +306,7 @@ mod tests {
     #[test]
     fn too_few_prompts_are_told_how_many_are_missing() {
         let settings = [setting(1.0, None, 5, 12), setting(1.1, Some(20), 0, 12)];
-        let found = Recommendation::of(&settings, 12, 0.1, 0.1, 1.0).verdict;
+        let found = Recommendation::of(&settings, wanted(12)).verdict;
         // 35 runs without a loop have an upper bound below 10 %.
         let expected = Verdict::Inconclusive {
             candidate: at(1.1, 20),

@@ -8,7 +8,7 @@ use crate::generation::{SamplingParams, SamplingSettings};
 use crate::plan::{self, Case, Overrides};
 use crate::scenario::Scenario;
 
-fn prompts(many: usize) -> Vec<Case> {
+pub(super) fn prompts(many: usize) -> Vec<Case> {
     let tests: String = (0..many)
         .map(|at| format!("  - {{id: p{at}, user: hello {at}, assert: [{{type: not-loop}}]}}\n"))
         .collect();

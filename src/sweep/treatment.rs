@@ -2,40 +2,37 @@
 //!
 //! It describes one setting. Comparing it with another is the neighbour `comparison`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::comparison::{Comparison, QualityChange};
+use super::course::Decision;
 use super::distortion::DistortionSummary;
+use super::group::{Block, Group, Runs};
 use super::outcome::Outcome;
 use super::point::Treatment;
 use crate::statistics::{
-    CONFIDENCE, Clusters, Interval, Observation, Share, Survival, kaplan_meier,
+    CONFIDENCE, Clusters, Interval, Looks, Observation, Share, Survival, kaplan_meier,
 };
 
-/// What makes answers of two settings comparable: the same prompt under the same conditions with
-/// the same random numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Block {
-    pub(super) prompt: usize,
-    pub(super) condition: usize,
-    pub(super) seed: Option<u64>,
+/// How counts of runs are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// How alike runs of one prompt are.
+    pub(super) correlation: f64,
+    /// The look at which it is done, if the sweep is adaptive.
+    pub(super) look: Option<(&'a Looks, usize)>,
 }
 
-/// The runs of one setting.
-pub(super) type Runs<'a> = BTreeMap<Block, &'a Outcome>;
-
-/// One setting and its runs.
-pub(super) struct Group<'a> {
-    pub(super) treatment: Option<Treatment>,
-    pub(super) label: String,
-    pub(super) runs: Runs<'a>,
-    /// The prompts of the runs that have no outcome, and whether their target could not answer.
-    pub(super) unanswered: Vec<(usize, bool)>,
-    /// The numbers of the conditions under which it was to be tried.
-    pub(super) conditions: BTreeSet<usize>,
+impl Reading<'_> {
+    fn interval(self, clusters: &Clusters) -> Interval {
+        match self.look {
+            Some((looks, look)) => looks.interval(look, clusters, self.correlation, CONFIDENCE),
+            None => clusters.interval(self.correlation, CONFIDENCE),
+        }
+    }
 }
 
 /// A rate over runs of several prompts.
@@ -44,7 +41,8 @@ pub(super) struct Group<'a> {
 pub struct Rate {
     /// The counts.
     pub share: Share,
-    /// The 95 % interval, Wilson's over the effective number of runs.
+    /// The 95 % interval, Wilson's over the effective number of runs; in an adaptive sweep one that
+    /// allows for all looks.
     pub interval: Interval,
     /// How many runs of different prompts these are worth.
     pub effective_runs: f64,
@@ -54,14 +52,14 @@ impl Rate {
     /// The rate of what `hit` finds; runs for which it has no answer are left out.
     pub(super) fn of<'a>(
         runs: impl Iterator<Item = (&'a Block, &'a &'a Outcome)>,
-        correlation: f64,
+        reading: Reading<'_>,
         hit: impl Fn(&Outcome) -> Option<bool>,
     ) -> Self {
         let clusters = by_prompt(runs, hit);
         Self {
             share: clusters.total(),
-            interval: clusters.interval(correlation, CONFIDENCE),
-            effective_runs: clusters.effective_trials(correlation, CONFIDENCE),
+            interval: reading.interval(&clusters),
+            effective_runs: clusters.effective_trials(reading.correlation, CONFIDENCE),
         }
     }
 }
@@ -139,6 +137,9 @@ pub struct TreatmentOutcome {
     pub cells: Vec<Cell>,
     /// Every run under the condition that loops most.
     pub runs: Vec<RunMark>,
+    /// How long an adaptive sweep went on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 impl TreatmentOutcome {
@@ -168,7 +169,7 @@ impl TreatmentOutcome {
         group: &Group<'_>,
         conditions: &[String],
         focus: usize,
-        correlation: f64,
+        reading: Reading<'_>,
     ) -> Self {
         let (all, tried) = (&group.runs, &group.conditions);
         let looped = |outcome: &Outcome| Some(outcome.looped.is_some());
@@ -198,9 +199,9 @@ impl TreatmentOutcome {
         Self {
             treatment: group.treatment,
             label: group.label.clone(),
-            loops: Rate::of(runs.iter(), correlation, looped),
+            loops: Rate::of(runs.iter(), reading, looped),
             by_condition: named()
-                .map(|(index, name)| (name.clone(), Rate::of(of(index), correlation, looped)))
+                .map(|(index, name)| (name.clone(), Rate::of(of(index), reading, looped)))
                 .collect(),
             only_under: named()
                 .filter(|_| partly)
@@ -212,7 +213,7 @@ impl TreatmentOutcome {
             wasted_tokens: runs.values().map(wasted).sum(),
             stopped: runs.values().filter(|outcome| outcome.stopped).count(),
             ended,
-            good: judged.then(|| Rate::of(runs.iter(), correlation, |outcome| outcome.good)),
+            good: judged.then(|| Rate::of(runs.iter(), reading, |outcome| outcome.good)),
             distortion: None,
             comparison: None,
             quality: None,
@@ -221,6 +222,7 @@ impl TreatmentOutcome {
                 .iter()
                 .map(|(block, outcome)| mark(*block, outcome))
                 .collect(),
+            decision: None,
         }
     }
 }

@@ -35,6 +35,9 @@ pub(super) struct SweepWire {
     /// Whether answers end once their loop is confirmed; default: no.
     #[serde(default)]
     pub(super) stop_loops: bool,
+    /// Whether a setting gets no more runs once it is decided; default: no.
+    #[serde(default)]
+    pub(super) adaptive: bool,
     /// Seeds of sampled answers; default: 1.
     pub(super) seeds: Option<Spanned<Vec<u64>>>,
     /// The loop rate that the upper bound must stay below; default 0.05.

@@ -63,6 +63,7 @@ mod shards;
 mod statistics;
 mod support;
 mod sweep;
+mod sweep_adaptive;
 mod sweep_matrix;
 mod sweep_resume;
 mod targets;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::record::{ModelProvenance, Record};
-use crate::report::sweep::{HEAD, rows, words};
+use crate::report::sweep::{head, rows, words};
 use crate::sweep::{Analysis, Arrangement, Definition, Design, Draws, Space};
 
 /// What will run.
@@ -15,9 +15,13 @@ pub(super) fn design(
     models: &[ModelProvenance],
 ) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
+    let most = match &design.schedule {
+        Some(_) => "at most ",
+        None => "",
+    };
     writeln!(
         out,
-        "loopwatch {}: {} settings × {} prompts, {} runs",
+        "loopwatch {}: {} settings × {} prompts, {most}{} runs",
         env!("CARGO_PKG_VERSION"),
         design.points.len(),
         design.prompts.len(),
@@ -56,12 +60,12 @@ pub(super) fn design(
 /// The table, the recommendation, and where the rest is.
 pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
-    let rows = rows(analysis);
-    let widths: Vec<usize> = (0..HEAD.len())
+    let (head, rows) = (head(analysis), rows(analysis));
+    let widths: Vec<usize> = (0..head.len())
         .map(|column| {
             let cells = rows.iter().map(|row| row.cells[column].chars().count());
             cells
-                .chain([HEAD[column].chars().count()])
+                .chain([head[column].chars().count()])
                 .max()
                 .unwrap_or(0)
         })
@@ -77,7 +81,7 @@ pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyh
             });
         padded.collect::<Vec<_>>().join("  ")
     };
-    let head: Vec<String> = HEAD.iter().map(ToString::to_string).collect();
+    let head: Vec<String> = head.iter().map(ToString::to_string).collect();
     writeln!(out, "{DIM}{}{RESET}", line(&head))?;
     for row in &rows {
         let (style, mark) = if row.taken { (BOLD, "  ←") } else { ("", "") };
@@ -102,9 +106,13 @@ pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyh
             writeln!(out, "  {sentence}")?;
         }
     }
+    let spared = match &analysis.adaptive {
+        Some(adaptive) => format!("; {} more were not needed", adaptive.spared),
+        None => String::new(),
+    };
     writeln!(
         out,
-        "\n{} runs in {:.1} s",
+        "\n{} runs in {:.1} s{spared}",
         analysis.runs,
         wall_ms as f64 / 1e3
     )?;

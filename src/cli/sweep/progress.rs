@@ -49,6 +49,11 @@ impl Progress {
         }
     }
 
+    /// Settings were decided, and only so many runs are left.
+    pub(super) fn left(&self, runs: usize) {
+        self.bar.set_length(self.bar.position() + runs as u64);
+    }
+
     /// The second part: healthy texts are read again.
     pub(super) fn distortion(&mut self, texts: usize) {
         self.bar.set_length(texts as u64);

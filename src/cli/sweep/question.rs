@@ -51,6 +51,11 @@ pub(super) struct Question {
     /// but how long answers are and how much they waste is then a lower bound
     #[arg(long)]
     stop_loops: bool,
+    /// Look at every setting after a quarter, a half and three quarters of the prompts, and run no
+    /// more of it once its loop rate is shown to be above the target, or below it with answers as
+    /// good; the looks share the error of one
+    #[arg(long)]
+    adaptive: bool,
     /// The loop rate that the 95 % upper bound must stay below [default: 0.05]
     #[arg(long, value_name = "SHARE")]
     target_rate: Option<f64>,
@@ -78,6 +83,7 @@ impl Question {
             definition.seeds = (1..=u64::from(repeats)).collect();
         }
         definition.stop_loops |= self.stop_loops;
+        definition.adaptive |= self.adaptive;
         definition.target_rate = self.target_rate.unwrap_or(definition.target_rate);
         definition.margin = self.margin.unwrap_or(definition.margin);
         definition.check().map_err(explained)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::table::{HEAD, rows};
+use super::table::{head, rows};
 use super::words::{Words, words};
 use crate::record::Provenance;
 use crate::sweep::Analysis;
@@ -21,16 +21,18 @@ pub fn markdown(analysis: &Analysis, provenance: &Provenance) -> String {
     if !analysis.description.is_empty() {
         page.push_str(&format!("{}\n\n", analysis.description));
     }
+    let head = head(analysis);
     page.push_str(&format!(
         "| {} |\n|{}\n",
-        HEAD.join(" | "),
-        "---|".repeat(HEAD.len())
+        head.join(" | "),
+        "---|".repeat(head.len())
     ));
     for row in rows(analysis) {
-        let cells = row.cells.map(|cell| match row.taken {
+        let cells = row.cells.into_iter().map(|cell| match row.taken {
             true => format!("**{cell}**"),
             false => cell,
         });
+        let cells: Vec<String> = cells.collect();
         page.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     for (title, sentences) in [

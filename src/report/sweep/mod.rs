@@ -21,7 +21,7 @@ mod tests;
 pub use drawing::Drawing;
 pub use markdown::markdown;
 pub use page::html;
-pub use table::{HEAD, Row, rows};
+pub use table::{Row, head, rows};
 pub use words::{Words, words};
 
 use crate::sweep::Analysis;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::drawing::{Drawing, rules};
 use super::matrix::Matrix;
-use super::table::{HEAD, Row, rows};
+use super::table::{Row, head, rows};
 use super::words::{Words, words};
 use crate::record::Provenance;
 use crate::report::numbers::{command, moment};
@@ -16,7 +16,8 @@ struct Page<'a> {
     words: Words,
     icon: &'static str,
     description: &'a str,
-    head: [&'static str; 9],
+    head: Vec<&'static str>,
+    adaptive: bool,
     rows: Vec<Row>,
     matrix: Option<Matrix>,
     kinds: Vec<(String, Vec<(String, usize)>)>,
@@ -33,6 +34,14 @@ struct Figure {
     title: String,
     caption: String,
     svg: String,
+}
+
+/// What an adaptive sweep did without.
+fn spared(analysis: &Analysis) -> String {
+    let adaptive = analysis.adaptive.as_ref();
+    adaptive.map_or(String::new(), |adaptive| {
+        format!("; {} more were not needed", adaptive.spared)
+    })
 }
 
 /// The page.
@@ -62,7 +71,8 @@ pub fn html(analysis: &Analysis, provenance: &Provenance) -> String {
         },
         words,
         description: &analysis.description,
-        head: HEAD,
+        head: head(analysis),
+        adaptive: analysis.adaptive.is_some(),
         rows: rows(analysis),
         matrix: Matrix::of(analysis),
         kinds: (analysis.settings.iter())
@@ -84,9 +94,10 @@ pub fn html(analysis: &Analysis, provenance: &Provenance) -> String {
             (
                 "Runs",
                 format!(
-                    "{} runs of {} prompts",
+                    "{} runs of {} prompts{}",
                     analysis.runs,
-                    analysis.prompts.len()
+                    analysis.prompts.len(),
+                    spared(analysis)
                 ),
             ),
             ("Started", moment(&provenance.started_at)),

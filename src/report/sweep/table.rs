@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::words::{chance, percent};
-use crate::sweep::{Analysis, TreatmentOutcome};
+use crate::sweep::{Analysis, Answer, Decision, TreatmentOutcome};
 
-/// The heads of the columns.
-pub const HEAD: [&str; 9] = [
+/// The heads of the columns that every sweep has.
+const HEAD: [&str; 9] = [
     "setting",
     "loops",
     "95 % interval",
@@ -17,12 +17,21 @@ pub const HEAD: [&str; 9] = [
     "flips",
     "KL",
 ];
+/// The head of one more column of an adaptive sweep.
+const DECIDED: &str = "decided";
 
-/// One setting, a cell for each column of [`HEAD`].
+/// The heads of the columns.
+#[must_use]
+pub fn head(analysis: &Analysis) -> Vec<&'static str> {
+    let more = analysis.adaptive.as_ref().map(|_| DECIDED);
+    HEAD.into_iter().chain(more).collect()
+}
+
+/// One setting, a cell for each column of [`head`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The cells.
-    pub cells: [String; 9],
+    pub cells: Vec<String>,
     /// Whether the verdict is about it.
     pub taken: bool,
 }
@@ -32,10 +41,28 @@ pub struct Row {
 pub fn rows(analysis: &Analysis) -> Vec<Row> {
     let subject = super::words::subject(analysis).map(|outcome| outcome.label.as_str());
     let row = |outcome: &TreatmentOutcome| Row {
-        cells: cells(outcome),
+        cells: cells(outcome)
+            .into_iter()
+            .chain(outcome.decision.as_ref().map(decided))
+            .collect(),
         taken: subject == Some(outcome.label.as_str()),
     };
     analysis.settings.iter().map(row).collect()
+}
+
+/// How many runs a setting had, and what was found when it got no more: `above, 6 of 24 runs`.
+fn decided(decision: &Decision) -> String {
+    let planned = decision.runs + decision.spared;
+    let answer = match decision.answer {
+        Answer::Below => "below",
+        Answer::Above => "above",
+        Answer::Open => "open",
+    };
+    let early = match decision.spared {
+        0 => "",
+        _ => "early, ",
+    };
+    format!("{early}{answer}, {} of {planned} runs", decision.runs)
 }
 
 fn cells(outcome: &TreatmentOutcome) -> [String; 9] {

@@ -63,6 +63,7 @@ fn setting(level: f64, window: Option<usize>, hits: usize) -> TreatmentOutcome {
         quality: None,
         cells: (0..60).map(|at| cell(at, looped(at), hits)).collect(),
         runs: (0..60).map(run).collect(),
+        decision: None,
     }
 }
 
@@ -88,6 +89,7 @@ fn analysis(verdict: Verdict) -> Analysis {
             Some("repetition_context_size".to_owned()),
         )),
         drawn: None,
+        adaptive: None,
         prompts: (0..60).map(|at| format!("prompts/p{at}")).collect(),
         conditions: vec![String::new()],
         focus: None,

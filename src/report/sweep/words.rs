@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use std::collections::BTreeSet;
 
-use crate::sweep::{AdviceFound, Analysis, Draws, Rate, Treatment, TreatmentOutcome, Verdict};
+use crate::sweep::{
+    Adaptive, AdviceFound, Analysis, Draws, Rate, Treatment, TreatmentOutcome, Verdict,
+};
 
 /// The sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -297,12 +299,37 @@ fn confidence(analysis: &Analysis) -> String {
     }
 }
 
+/// What was not run, and how the looks are paid for.
+fn adaptively(analysis: &Analysis, adaptive: &Adaptive) -> [String; 2] {
+    let settings = &analysis.settings;
+    let early = |outcome: &&TreatmentOutcome| outcome.decision.is_some_and(|d| d.spared > 0);
+    let early = settings.iter().filter(early).count();
+    let planned = analysis.runs + analysis.missing + adaptive.spared;
+    let looks = adaptive.looks.iter().map(ToString::to_string);
+    let looks = looks.collect::<Vec<_>>().join(", ");
+    [
+        format!(
+            "Settings were looked at when {looks} prompts had been asked: {early} of {} were decided \
+             early, which saved {} of {planned} runs.",
+            settings.len(),
+            adaptive.spared
+        ),
+        "Intervals, tests and the recommendation allow for all looks. A setting is compared on the \
+         prompts that it and no penalty were asked, and trends are over those that every setting was \
+         asked."
+            .to_owned(),
+    ]
+}
+
 fn limits(analysis: &Analysis) -> Vec<String> {
     let mut said = vec![format!(
         "It holds for this model and prompts like these {}: {} runs in all.",
         analysis.prompts.len(),
         analysis.runs
     )];
+    if let Some(adaptive) = &analysis.adaptive {
+        said.extend(adaptively(analysis, adaptive));
+    }
     if let Some(focus) = &analysis.focus {
         said.push(format!(
             "Rates and curves are those at {focus}, which loops most; tests, quality and the \
