@@ -50,8 +50,13 @@ impl Random {
 const PROMPTS: usize = 24;
 const RUNS: usize = 4;
 
-/// What share of a round came out so.
-type Round = fn(&mut Random) -> f64;
+/// One line of the table: what, what is promised, what is accepted, and what a round is asked.
+type Line<Answer> = (
+    &'static str,
+    &'static str,
+    (f64, f64),
+    fn(&mut Random) -> Answer,
+);
 
 fn share_of(so: bool) -> f64 {
     f64::from(u8::from(so))
@@ -59,7 +64,7 @@ fn share_of(so: bool) -> f64 {
 
 /// Every figure, over so many rounds each.
 pub(crate) fn all(rounds: usize) -> Vec<Measured> {
-    let figures: [(&str, &str, (f64, f64), fn(&mut Random) -> bool); 25] = [
+    let figures: [Line<bool>; 25] = [
         (
             "Wilson, 20 runs, rate 5 %: covers",
             "95 %; exactly 92.5 % here",
@@ -247,7 +252,7 @@ pub(crate) fn all(rounds: usize) -> Vec<Measured> {
             |r| adaptive(r, &mut single(0.03), 120, 0.1).0 == Found::Below,
         ),
     ];
-    let savings: [(&str, &str, (f64, f64), Round); 5] = [
+    let savings: [Line<f64>; 5] = [
         (
             "Not adaptive, 120 runs, rate 3 %, target 10 %: says below",
             "power",
