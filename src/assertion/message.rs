@@ -184,8 +184,9 @@ pub(super) fn loop_fact(evidence: &LoopEvidence) -> String {
     )
 }
 
-/// Where an output departs from its snapshot, and why that may be.
-pub(super) fn divergence_fact(divergence: &Divergence) -> String {
+/// Where an output departs from its snapshot, and why that may be. Without `ids`, tokens were not
+/// compared.
+pub(super) fn divergence_fact(divergence: &Divergence, ids: bool) -> String {
     let mut parts = Vec::new();
     if !divergence.changed_inputs.is_empty() {
         let changes: Vec<String> = divergence.changed_inputs.iter().map(change_fact).collect();
@@ -203,6 +204,7 @@ pub(super) fn divergence_fact(divergence: &Divergence) -> String {
             parts.push(token_fact(tokens));
             parts.push("the text is the same".to_owned());
         }
+        (None, Some(text)) if !ids => parts.push(text_fact(text)),
         (None, Some(text)) => {
             parts.push(text_fact(text));
             parts.push("the tokens are the same, so their decoding changed".to_owned());
