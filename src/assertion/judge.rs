@@ -399,12 +399,13 @@ fn like_snapshot(
         Some(Comparison::Match) => found(true, "the output equals its snapshot"),
         Some(Comparison::Differs(divergence)) => {
             let holds = rule.allows(divergence, actual);
+            let ids = rule.compares_ids(actual);
             Finding {
                 diff: divergence.text.as_ref().map(|text| TextDifference {
                     expected: text.expected_text.clone(),
                     actual: text.actual_text.clone(),
                 }),
-                ..found(holds, divergence_fact(divergence))
+                ..found(holds, divergence_fact(divergence, ids))
             }
         }
     }

@@ -185,17 +185,18 @@ pub(super) fn loop_fact(evidence: &LoopEvidence) -> String {
     )
 }
 
-/// Where an output departs from its snapshot, and why that may be.
-pub(super) fn divergence_fact(divergence: &Divergence) -> String {
-    differences(divergence, "the inputs changed since the snapshot")
+/// Where an output departs from its snapshot, and why that may be. Without `ids`, tokens were not
+/// compared.
+pub(super) fn divergence_fact(divergence: &Divergence, ids: bool) -> String {
+    differences(divergence, ids, "the inputs changed since the snapshot")
 }
 
 /// The same beside another answer to what should be one question.
-pub(super) fn difference_fact(divergence: &Divergence) -> String {
-    differences(divergence, "not the same was asked")
+pub(super) fn difference_fact(divergence: &Divergence, ids: bool) -> String {
+    differences(divergence, ids, "not the same was asked")
 }
 
-fn differences(divergence: &Divergence, changed: &str) -> String {
+fn differences(divergence: &Divergence, ids: bool, changed: &str) -> String {
     let mut parts = Vec::new();
     if !divergence.changed_inputs.is_empty() {
         let changes: Vec<String> = divergence.changed_inputs.iter().map(change_fact).collect();
@@ -210,6 +211,7 @@ fn differences(divergence: &Divergence, changed: &str) -> String {
             parts.push(token_fact(tokens));
             parts.push("the text is the same".to_owned());
         }
+        (None, Some(text)) if !ids => parts.push(text_fact(text)),
         (None, Some(text)) => {
             parts.push(text_fact(text));
             parts.push("the tokens are the same, so their decoding changed".to_owned());

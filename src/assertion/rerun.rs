@@ -196,9 +196,10 @@ impl RerunRule {
         let compared: Vec<(&Rerun, Comparison)> = compared.collect();
         let differs = |comparison: &Comparison| *comparison != Comparison::Match;
         let same = compared.iter().all(|(_, comparison)| !differs(comparison));
+        let ids = all_ids(told);
         let facts = compared
             .iter()
-            .map(|(one, comparison)| fact(one, comparison));
+            .map(|(one, comparison)| fact(one, comparison, ids));
         let facts: Vec<String> = facts.collect();
         let holds = same != matches!(self, Self::PenaltyEffect);
         let first = compared
@@ -227,13 +228,22 @@ impl RerunRule {
     }
 }
 
-fn fact(rerun: &Rerun, comparison: &Comparison) -> String {
+fn all_ids(conversation: &Conversation) -> bool {
+    let mut exchanges = conversation.exchanges.iter();
+    exchanges.all(|one| one.transcript.has_token_ids())
+}
+
+/// `ids`: whether the token ids of the first conversation are known.
+fn fact(rerun: &Rerun, comparison: &Comparison, ids: bool) -> String {
     let company = rerun
         .company_tokens
         .map(|tokens| format!(", which got {} meanwhile", count(tokens, "token")));
     let how = format!("{}{}", rerun.way, company.unwrap_or_default());
     match comparison {
-        Comparison::Differs(divergence) => format!("{how}: {}", difference_fact(divergence)),
+        Comparison::Differs(divergence) => {
+            let ids = ids && all_ids(&rerun.conversation);
+            format!("{how}: {}", difference_fact(divergence, ids))
+        }
         Comparison::Match | Comparison::Missing => {
             let tokens = count(rerun.conversation.output_tokens(), "token");
             format!("{how}: the same {tokens}")

@@ -81,6 +81,12 @@ impl SnapshotRule {
         )
     }
 
+    /// Whether the token ids of all generations are known, and not left out with what is redacted.
+    pub(super) fn compares_ids(&self, actual: &Conversation) -> bool {
+        let mut exchanges = actual.exchanges.iter();
+        self.redactions.is_empty() && exchanges.all(|one| one.transcript.has_token_ids())
+    }
+
     /// Whether a difference is within what the rule leaves open.
     pub(super) fn allows(&self, divergence: &Divergence, actual: &Conversation) -> bool {
         match self.matching {

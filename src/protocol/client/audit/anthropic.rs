@@ -145,11 +145,11 @@ impl Anthropic {
         let reason = event
             .get("delta")
             .and_then(|delta| delta.get("stop_reason"));
-        if let Some(reason) = reason.and_then(Value::as_str) {
-            if let Some(before) = self.stop_reason.replace(reason.to_owned()) {
-                let found = format!("the stop_reason {reason:?} comes after {before:?}");
-                self.notes.note("finish-again", found);
-            }
+        if let Some(reason) = reason.and_then(Value::as_str)
+            && let Some(before) = self.stop_reason.replace(reason.to_owned())
+        {
+            let found = format!("the stop_reason {reason:?} comes after {before:?}");
+            self.notes.note("finish-again", found);
         }
     }
 

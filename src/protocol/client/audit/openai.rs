@@ -156,11 +156,11 @@ impl OpenAi {
             let found = format!("more of the answer comes after the finish_reason {finish:?}");
             self.notes.note("after-finish", found);
         }
-        if let Some(finish) = choice.get("finish_reason").and_then(Value::as_str) {
-            if let Some(before) = self.finish.replace(finish.to_owned()) {
-                let found = format!("the finish_reason {finish:?} comes after {before:?}");
-                self.notes.note("finish-again", found);
-            }
+        if let Some(finish) = choice.get("finish_reason").and_then(Value::as_str)
+            && let Some(before) = self.finish.replace(finish.to_owned())
+        {
+            let found = format!("the finish_reason {finish:?} comes after {before:?}");
+            self.notes.note("finish-again", found);
         }
     }
 
