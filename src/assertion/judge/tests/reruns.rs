@@ -182,3 +182,41 @@ fn what_could_not_fail_or_not_pass_is_refused(
     assert_eq!(refused.is_none(), why.is_empty(), "{refused:?}");
     assert!(refused.unwrap_or_default().contains(why));
 }
+
+/// A server that tells no tokens has none that could be the same.
+#[test]
+fn of_texts_alone_no_token_is_compared() {
+    let text = |text: &str| {
+        let piece = EventKind::Text(crate::generation::TextPiece {
+            channel: crate::generation::Channel::Content,
+            text: text.to_owned(),
+            logprobs: Vec::new(),
+        });
+        let mut told = transcript("", FinishReason::Stop, &[]);
+        let finish = EventKind::Finished {
+            reason: FinishReason::Stop,
+            text: String::new(),
+            content: None,
+            reasoning: None,
+            usage: told.usage,
+        };
+        let at = Duration::from_millis(1);
+        let events = [piece, finish].map(|kind| Event { at, kind });
+        told = Transcript::from_events(events.to_vec()).expect("complete");
+        conversation([told])
+    };
+    let reruns = [Rerun {
+        conversation: text("ax"),
+        ..rerun(Way::Unchanged, &[])
+    }];
+    let evidence = Evidence {
+        conversation: &text("ab"),
+        snapshot: None,
+        reruns: &reruns,
+    };
+    let judgement = judge(&evidence, &[assertion(json!({"type": "deterministic"}))]);
+    assert_eq!(
+        judgement.checks[0].message,
+        "asked again: text differs from byte 1 of generation 1: expected \"ab\", got \"ax\""
+    );
+}
