@@ -93,6 +93,7 @@ fn case(index: usize) -> CaseRecord {
                 exchanges: vec![exchange],
             },
             judgement: Judgement::default(),
+            reruns: Vec::new(),
             error: None,
         },
         repeats: None,

@@ -230,7 +230,7 @@ impl Company<'_> {
                 let system = system.iter().map(|text| Message::text(Role::System, text));
                 let user = turns
                     .first()
-                    .map(|text| Message::text(Role::User, &changed(text)));
+                    .map(|text| Message::text(Role::User, changed(text)));
                 chat(system.chain(user).collect())
             }
         };
