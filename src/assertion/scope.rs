@@ -1,8 +1,8 @@
 //! Loops in one channel of an answer: in what is thought, said, or written as a call.
 //!
 //! A target that streams text says of each piece where it belongs. Of tokens only the text is known,
-//! and what it was read as: there, thoughts and answer are looked for in the text, and the rest is
-//! calls with the marks around them. Where they cannot be found, nothing is guessed.
+//! and what it was read as; there, `Transcript::stretches` finds the channels. Where it cannot, nothing
+//! is guessed.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -93,7 +93,7 @@ pub(super) fn unknown(transcript: &Transcript) -> Option<&'static str> {
     let why = match transcript.pieces.is_empty() {
         true => match places(transcript, Channel::Content) {
             Some(_) => return None,
-            None => "thoughts and answer do not stand in its text one after the other",
+            None => "its text can be taken apart in no way, or in several",
         },
         false => {
             let marked = LEFT_MARKS.iter().any(|mark| transcript.text.contains(mark));
@@ -113,31 +113,9 @@ fn is_all_content(transcript: &Transcript) -> bool {
 
 /// The bytes of the text of a generation of tokens that belong to a channel.
 fn places(transcript: &Transcript, channel: Channel) -> Option<Vec<Range<usize>>> {
-    let text = transcript.text.as_str();
-    let thought = transcript.reasoning.as_deref().unwrap_or_default();
-    let thought = stands(text, 0, thought)?;
-    let said = match &transcript.content {
-        // All that is not thought is said.
-        None => thought.end..text.len(),
-        Some(content) => stands(text, thought.end, content)?,
-    };
-    let ranges = match channel {
-        Channel::Reasoning => vec![thought],
-        Channel::Content => vec![said],
-        Channel::ToolCall => vec![
-            0..thought.start,
-            thought.end..said.start,
-            said.end..text.len(),
-        ],
-    };
-    Some(ranges)
-}
-
-/// Where a part stands in a text, behind byte `from`, white space around it apart.
-fn stands(text: &str, from: usize, part: &str) -> Option<Range<usize>> {
-    let part = part.trim();
-    let at = from + text.get(from..)?.find(part)?;
-    Some(at..at + part.len())
+    let stretches = transcript.stretches()?.into_iter();
+    let of_channel = stretches.filter(|(_, of)| *of == channel);
+    Some(of_channel.map(|(range, _)| range).collect())
 }
 
 #[cfg(test)]

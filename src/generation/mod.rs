@@ -4,6 +4,7 @@
 //! generates, how tokens become text, what a loop is, or where anything is stored. It does no IO
 //! and reads no clock.
 
+mod channels;
 mod constraint;
 mod event;
 mod message;

@@ -8,7 +8,6 @@
 //! does no IO and reads no clock, so the same record always gives the same page.
 
 mod case;
-mod channels;
 mod filter;
 #[cfg(test)]
 mod fixture;

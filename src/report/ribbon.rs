@@ -9,7 +9,6 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::channels;
 use super::numbers::{micros, things};
 use crate::generation::{Channel, Transcript};
 use crate::loops::LoopVerdict;
@@ -105,7 +104,7 @@ fn cells(transcript: &Transcript) -> Vec<Cell> {
     let gaps = Timings::of(transcript).gaps_us;
     let gap_at = |at: usize| at.checked_sub(1).and_then(|at| gaps.get(at).copied());
     if transcript.pieces.is_empty() {
-        let of_tokens = channels::of_tokens(transcript);
+        let of_tokens = transcript.token_channels();
         let channel = |at: usize| of_tokens.as_ref().and_then(|of| of.get(at)).copied();
         let tokens = 0..transcript.tokens.len();
         return tokens

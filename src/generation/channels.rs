@@ -1,4 +1,4 @@
-//! Which channel each token of a generation belongs to, where tokens themselves do not say it.
+//! Which channel each part of a generation belongs to, where its tokens do not say it.
 //!
 //! It knows the whole text as the model wrote it, and what was read from it: thoughts, content and
 //! the names of calls. It looks these up in the text. Where that can be done in more than one way
@@ -6,40 +6,66 @@
 
 use std::ops::Range;
 
-use crate::generation::{Channel, Transcript};
+use super::{Channel, Transcript};
 
-/// The channel of each token; `None` if the text cannot be taken apart, or only in a way that may
-/// be wrong.
-///
-/// A mark, such as `<think>`, belongs to the lane that it opens, and one that closes a lane to what
-/// follows it; the marks of a call are part of the call. A token that brought no text, such as the
-/// last one, goes with the token before it, and one with text of several channels with that of its
-/// last byte.
-pub(super) fn of_tokens(transcript: &Transcript) -> Option<Vec<Channel>> {
-    let stretches = stretches(transcript)?;
-    let of_byte = |byte: usize| {
-        let holds = |(range, _): &&(Range<usize>, Channel)| range.contains(&byte);
-        stretches.iter().find(holds).map(|(_, channel)| *channel)
-    };
-    let first = stretches.first().map_or(Channel::Content, |(_, of)| *of);
-    let mut last = first;
-    let tokens = (0..transcript.tokens.len()).map(|at| {
-        let range = transcript.text_range(at..at + 1);
-        if let Some(byte) = range.end.checked_sub(1).filter(|_| !range.is_empty()) {
-            last = of_byte(byte).unwrap_or(last);
+impl Transcript {
+    /// Its text in stretches, each of one channel, in order; `None` if the text cannot be taken
+    /// apart, or only in a way that may be wrong.
+    ///
+    /// A mark, such as `<think>`, belongs to the stretch that it opens, and one that closes a stretch
+    /// to what follows it; the marks of a call are part of the call, and so is what was neither
+    /// thought nor said.
+    #[must_use]
+    pub fn stretches(&self) -> Option<Vec<(Range<usize>, Channel)>> {
+        let mut whole: Vec<(Range<usize>, Channel)> = Vec::new();
+        for (range, channel) in stretches(self)? {
+            match whole.last_mut() {
+                Some((before, same)) if *same == channel => before.end = range.end,
+                _ if range.is_empty() => {}
+                _ => whole.push((range, channel)),
+            }
         }
-        last
-    });
-    Some(tokens.collect())
+        Some(whole)
+    }
+
+    /// The channel of each token; `None` where [`stretches`](Self::stretches) says nothing.
+    ///
+    /// A token that brought no text, such as the last one, goes with the token before it, and one
+    /// with text of several channels with that of its last byte.
+    #[must_use]
+    pub fn token_channels(&self) -> Option<Vec<Channel>> {
+        let stretches = self.stretches()?;
+        let of_byte = |byte: usize| {
+            let holds = |(range, _): &&(Range<usize>, Channel)| range.contains(&byte);
+            stretches.iter().find(holds).map(|(_, channel)| *channel)
+        };
+        let first = stretches.first().map_or(Channel::Content, |(_, of)| *of);
+        let mut last = first;
+        let tokens = (0..self.tokens.len()).map(|at| {
+            let range = self.text_range(at..at + 1);
+            if let Some(byte) = range.end.checked_sub(1).filter(|_| !range.is_empty()) {
+                last = of_byte(byte).unwrap_or(last);
+            }
+            last
+        });
+        Some(tokens.collect())
+    }
 }
 
-/// The whole text in stretches, each of one channel.
 fn stretches(transcript: &Transcript) -> Option<Vec<(Range<usize>, Channel)>> {
     let text = transcript.text.as_str();
     let thought = transcript.reasoning.as_deref().unwrap_or("");
     let Some(content) = transcript.content.as_deref() else {
-        // All of it is content.
-        return thought.is_empty().then(Vec::new);
+        // All that is not thought is content.
+        let start = text.find(thought)?;
+        let thought = match thought.is_empty() {
+            true => 0,
+            false => (text.rfind(thought)? == start).then_some(start + thought.len())?,
+        };
+        return Some(vec![
+            (0..thought, Channel::Reasoning),
+            (thought..text.len(), Channel::Content),
+        ]);
     };
     // Content is broken where a call was taken out of it.
     let pieces = transcript.tool_calls.len() + 1;
@@ -64,14 +90,23 @@ fn stretches(transcript: &Transcript) -> Option<Vec<(Range<usize>, Channel)>> {
         whole.push((range.clone(), *channel));
         done = range.end;
     }
-    let mut rest = whole.last().map_or(Channel::Content, |(_, of)| *of);
+    let rest = text[done..].trim();
+    let before = whole.last().map_or(Channel::Content, |(_, of)| *of);
+    // A call that was cut off was not read as one.
+    let cut_off = !rest.is_empty() && !is_closing_mark(rest);
+    let called = calls.peek().is_some() || cut_off;
     for call in calls {
-        text[done..].contains(&call.name).then_some(())?;
-        rest = Channel::ToolCall;
+        rest.contains(&call.name).then_some(())?;
     }
-    whole.push((done..text.len(), rest));
-    whole.retain(|(range, _)| !range.is_empty());
+    let of = if called { Channel::ToolCall } else { before };
+    whole.push((done..text.len(), of));
     Some(whole)
+}
+
+/// Whether a text is one mark that closes something, such as `</think>`.
+fn is_closing_mark(text: &str) -> bool {
+    let closes = text.starts_with("</") || text.starts_with("[/");
+    closes && text.find(['>', ']']) == Some(text.len() - 1)
 }
 
 /// Where the thought is, and behind it the content, in at most so many pieces; each as early as it
@@ -152,30 +187,50 @@ fn longest(left: &str, place: impl Fn(usize) -> Option<usize>) -> Option<(usize,
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::generation::{FinishReason, ToolCall};
-    use crate::report::fixture::generation;
+    use crate::generation::{Event, EventKind, FinishReason, Token, ToolCall, Usage};
 
-    fn call(name: &str) -> ToolCall {
-        ToolCall {
-            id: None,
-            name: name.to_owned(),
-            arguments: Default::default(),
-        }
-    }
-
+    /// A generation with a token for each character.
     fn transcript(text: &str, thought: &str, content: &str, calls: &[&str]) -> Transcript {
-        Transcript {
-            reasoning: (!thought.is_empty()).then(|| thought.to_owned()),
+        let token = |character: char| EventKind::Delta {
+            token: Token {
+                id: u32::from(character),
+                logprob: -0.5,
+                margin: 1.0,
+                top: Vec::new(),
+            },
+            text: character.to_string(),
+        };
+        let call = |name: &&str| {
+            EventKind::ToolCall(ToolCall {
+                id: None,
+                name: (*name).to_owned(),
+                arguments: Default::default(),
+            })
+        };
+        let finished = EventKind::Finished {
+            reason: FinishReason::Stop,
+            text: String::new(),
             content: (content != text).then(|| content.to_owned()),
-            tool_calls: calls.iter().map(|name| call(name)).collect(),
-            ..generation(text, FinishReason::Stop, 10)
-        }
+            reasoning: (!thought.is_empty()).then(|| thought.to_owned()),
+            usage: Usage {
+                output_tokens: text.chars().count(),
+                ..Usage::default()
+            },
+        };
+        let kinds = text.chars().map(token).chain(calls.iter().map(call));
+        let events = kinds.chain([finished]).map(|kind| Event {
+            at: Duration::from_millis(1),
+            kind,
+        });
+        Transcript::from_events(events.collect::<Vec<_>>()).expect("complete")
     }
 
     /// A letter for each token, and the tokens.
     fn told(transcript: &Transcript) -> Option<String> {
-        let channels = of_tokens(transcript)?;
+        let channels = transcript.token_channels()?;
         assert_eq!(channels.len(), transcript.tokens.len());
         let mut told = String::new();
         let mut before = None;
@@ -240,8 +295,23 @@ mod tests {
         let end = one.tokens[0].clone();
         one.tokens.push(end);
         one.text_ends.push(one.text.len());
-        let channels = of_tokens(&one).expect("one way");
+        let channels = one.token_channels().expect("one way");
         assert_eq!(channels.last(), Some(&Channel::Content));
         assert_eq!(channels.first(), Some(&Channel::Reasoning));
+    }
+    #[test]
+    fn a_call_that_was_cut_off_is_a_call_and_a_closing_mark_is_none() {
+        let cut = transcript("Look.<call>{\"a\": [1, 1", "", "Look.", &[]);
+        assert_eq!(
+            told(&cut).expect("one way"),
+            "|says:Look.|calls:<call>{\"a\": [1, 1"
+        );
+        let thought = transcript("<t>Hm.</t><call>{", "Hm.", "", &[]);
+        assert_eq!(
+            told(&thought).expect("one way"),
+            "|thinks:<t>Hm.|calls:</t><call>{"
+        );
+        let silent = transcript("<t>Hm.</t>", "Hm.", "", &[]);
+        assert_eq!(told(&silent).expect("one way"), "|thinks:<t>Hm.</t>");
     }
 }
