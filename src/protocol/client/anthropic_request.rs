@@ -85,6 +85,12 @@ fn split_system(messages: &[Message]) -> Result<(Option<Value>, &[Message]), Uns
             "Anthropic's API has them at the beginning only; move it there",
         ));
     }
+    if rest.is_empty() {
+        return Err(Unsupported::new(
+            "a conversation that holds nothing but system messages",
+            "Anthropic's API needs a message of the user; add one, or use an openai: target",
+        ));
+    }
     let system = match system {
         [] => None,
         [one] => Some(json!(one.content)),

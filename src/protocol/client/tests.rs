@@ -112,6 +112,21 @@ fn the_cure_is_sent_even_if_it_is_switched_off(#[case] api: Api) {
     assert_eq!(body["repetition_penalty"], Value::Null);
 }
 
+/// Found by fuzzing: what OpenAI's API takes, Anthropic's refuses as a request without messages.
+#[test]
+fn system_messages_alone_are_no_conversation_for_anthropic() {
+    let mut alone = request(SamplingSettings::default());
+    alone.prompt = crate::generation::Prompt::Chat {
+        messages: vec![Message::text(Role::System, "be brief")],
+        tools: Vec::new(),
+        variables: Default::default(),
+    };
+    assert!(form(Api::OpenAi).outgoing(&alone).is_ok());
+    let refused = form(Api::Anthropic).outgoing(&alone);
+    let error = refused.expect_err("no message").to_string();
+    assert!(error.contains("nothing but system messages"), "{error}");
+}
+
 #[test]
 fn standard_fields_never_drop_the_cure() {
     let standard = Form {
