@@ -196,6 +196,7 @@ mod tests {
         std::fs::remove_file(at("a/new.yaml")).expect("removed");
         assert_eq!(watched.changed().expect("looked"), Some(at("a/new.yaml")));
     }
+
     #[test]
     fn a_file_that_an_editor_has_emptied_is_waited_for_until_it_is_filled() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -299,6 +299,7 @@ mod tests {
         assert_eq!(channels.last(), Some(&Channel::Content));
         assert_eq!(channels.first(), Some(&Channel::Reasoning));
     }
+
     #[test]
     fn a_call_that_was_cut_off_is_a_call_and_a_closing_mark_is_none() {
         let cut = transcript("Look.<call>{\"a\": [1, 1", "", "Look.", &[]);

@@ -77,13 +77,9 @@ impl Course {
         let known =
             |run: usize| outcomes.get(run).is_some_and(Option::is_some) || errored.contains(&run);
         let Some(schedule) = &design.schedule else {
-            let next: Vec<usize> = (0..design.runs.len()).filter(|run| !known(*run)).collect();
-            return Self {
-                schedule: None,
-                stands: Vec::new(),
-                at_most: next.len(),
-                next,
-            };
+            return Self::without_looks(
+                (0..design.runs.len()).filter(|run| !known(*run)).collect(),
+            );
         };
         let planned = planned(design, &conditions(design));
         let mut ended: Vec<Option<Stand>> = vec![None; planned.len()];
@@ -130,6 +126,16 @@ impl Course {
             stands: ended.into_iter().flatten().collect(),
             next: Vec::new(),
             at_most: 0,
+        }
+    }
+
+    /// All that is left is run, and nothing is decided before.
+    fn without_looks(left: Vec<usize>) -> Self {
+        Self {
+            schedule: None,
+            stands: Vec::new(),
+            at_most: left.len(),
+            next: left,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::style::{BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::record::{ModelProvenance, Record};
-use crate::report::sweep::{head, rows, words};
+use crate::report::sweep::{head, rows, spared, words};
 use crate::sweep::{Analysis, Arrangement, Definition, Design, Draws, Space};
 
 /// What will run.
@@ -106,15 +106,12 @@ pub(super) fn analysis(analysis: &Analysis, folder: &Path, wall_ms: u64) -> anyh
             writeln!(out, "  {sentence}")?;
         }
     }
-    let spared = match &analysis.adaptive {
-        Some(adaptive) => format!("; {} more were not needed", adaptive.spared),
-        None => String::new(),
-    };
     writeln!(
         out,
-        "\n{} runs in {:.1} s{spared}",
+        "\n{} runs in {:.1} s{}",
         analysis.runs,
-        wall_ms as f64 / 1e3
+        wall_ms as f64 / 1e3,
+        spared(analysis)
     )?;
     for (what, file) in [("record", "record.jsonl"), ("report", "sweep.html")] {
         writeln!(out, "{DIM}{what}{RESET} {}", folder.join(file).display())?;

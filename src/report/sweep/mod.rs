@@ -22,7 +22,7 @@ pub use drawing::Drawing;
 pub use markdown::markdown;
 pub use page::html;
 pub use table::{Row, head, rows};
-pub use words::{Words, words};
+pub use words::{Words, spared, words};
 
 use crate::sweep::Analysis;
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::drawing::{Drawing, rules};
 use super::matrix::Matrix;
 use super::table::{Row, head, rows};
-use super::words::{Words, words};
+use super::words::{Words, spared, words};
 use crate::record::Provenance;
 use crate::report::numbers::{command, moment};
 use crate::report::render;
@@ -34,14 +34,6 @@ struct Figure {
     title: String,
     caption: String,
     svg: String,
-}
-
-/// What an adaptive sweep did without.
-fn spared(analysis: &Analysis) -> String {
-    let adaptive = analysis.adaptive.as_ref();
-    adaptive.map_or(String::new(), |adaptive| {
-        format!("; {} more were not needed", adaptive.spared)
-    })
 }
 
 /// The page.

@@ -299,6 +299,15 @@ fn confidence(analysis: &Analysis) -> String {
     }
 }
 
+/// What an adaptive sweep did without, behind the number of its runs; nothing of another one.
+#[must_use]
+pub fn spared(analysis: &Analysis) -> String {
+    let adaptive = analysis.adaptive.as_ref();
+    adaptive.map_or(String::new(), |adaptive| {
+        format!("; {} more were not needed", adaptive.spared)
+    })
+}
+
 /// What was not run, and how the looks are paid for.
 fn adaptively(analysis: &Analysis, adaptive: &Adaptive) -> [String; 2] {
     let settings = &analysis.settings;
