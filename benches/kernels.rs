@@ -93,6 +93,12 @@ fn products(criterion: &mut Criterion) {
 
 /// One row that sees 1,024 positions, in the shape of Qwen2.5-0.5B.
 fn attention(criterion: &mut Criterion) {
+    for precision in Precision::ALL {
+        attention_in(precision, criterion);
+    }
+}
+
+fn attention_in(precision: Precision, criterion: &mut Criterion) {
     const POSITIONS: usize = 1024;
     let shape = AttentionShape {
         heads: 14,
@@ -102,7 +108,7 @@ fn attention(criterion: &mut Criterion) {
         window: None,
         softcap: None,
     };
-    let backend = cpu(Precision::Exact);
+    let backend = cpu(precision);
     let tensor = |rows, heads| activations(&backend, rows, heads * shape.head_dim);
     let mut full = backend.kv_cache(1).expect("a cache");
     let mut segments = [Segment {
@@ -122,7 +128,8 @@ fn attention(criterion: &mut Criterion) {
         tensor(1, shape.kv_heads),
         tensor(1, shape.kv_heads),
     ];
-    criterion.bench_function("attention/1024-positions", |bencher| {
+    let name = format!("attention/1024-positions/{}", precision.name());
+    criterion.bench_function(&name, |bencher| {
         bencher.iter_batched(
             || {
                 (

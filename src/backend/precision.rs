@@ -13,8 +13,9 @@ pub enum Precision {
     /// summed in f32. Everything else is f32.
     #[default]
     Exact,
-    /// The same with whole numbers of eight bits. Faster, and its tokens may differ where two are
-    /// nearly as likely.
+    /// The same with whole numbers of eight bits, which queries, keys and values become too, with a
+    /// step for each head of a position: the KV cache takes a quarter of the memory. Faster, and its
+    /// tokens may differ where two are nearly as likely.
     Fast,
 }
 

@@ -146,6 +146,24 @@ pub(super) fn sum_of_exponentials(values: &[f32], shift: f32) -> f32 {
     sum
 }
 
+/// How many exponentials lie between two of the [`running_sums`].
+pub(super) const STRETCH: usize = 64;
+
+/// [`sum_of_exponentials`] as it stands behind each [`STRETCH`] of values, and behind the last.
+pub(super) fn running_sums(values: &[f32], shift: f32) -> Vec<f32> {
+    let mut sums = Vec::with_capacity(values.len().div_ceil(STRETCH));
+    let (mut sum, mut seen) = (0.0, 0);
+    visit_exponentials(values, shift, |exponential| {
+        sum += exponential;
+        seen += 1;
+        if seen % STRETCH == 0 || seen == values.len() {
+            sums.push(sum);
+        }
+        ControlFlow::Continue(())
+    });
+    sums
+}
+
 /// Natural logarithm with the bits of glibc's `logf`, which MLX calls: a table of 16 intervals and
 /// a cubic, in f64 (Arm's optimized-routines, `math/logf.c`, whose constants these are; found
 /// equal on every positive f32).

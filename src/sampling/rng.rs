@@ -3,10 +3,11 @@
 //! Follows MLX 0.32.4 (`mlx/random.cpp`, `mlx/backend/cpu/threefry.h`): a seed is a key, and each
 //! draw splits the key into the next state and the key to use.
 
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use super::argmax;
-use super::numerics::{constant, log, maximum, sum_of_exponentials, visit_exponentials};
+use super::numerics::{STRETCH, constant, log, maximum, running_sums, visit_exponentials};
 use crate::generation::{Categorical, CompiledConstants, Profile};
 
 /// A stream of draws.
@@ -79,12 +80,22 @@ impl Rng {
         self.inverse_cdf_from(log_weights, max)
     }
 
-    /// The same, with weights relative to the exponential of `max`.
+    /// The same, with weights relative to the exponential of `max`. Additions wait for each other,
+    /// so they are done once, and the stretch of the share is known from the sums on the way.
     fn inverse_cdf_from(&mut self, log_weights: &[f32], max: f32) -> u32 {
-        let share = self.uniform() * sum_of_exponentials(log_weights, max);
-        let mut below = 0.0f32;
-        let mut seen = 0u32;
-        visit_exponentials(log_weights, max, |weight| {
+        let uniform = self.uniform();
+        let sums = running_sums(log_weights, max);
+        let share = uniform * sums.last().copied().unwrap_or(0.0);
+        // Not the same as `<=`: with something that is not a number, no sum is above the share.
+        let whole =
+            sums.partition_point(|sum| !matches!(sum.partial_cmp(&share), Some(Ordering::Greater)));
+        let mut below = match whole {
+            0 => 0.0,
+            _ => sums[whole - 1],
+        };
+        let start = (whole * STRETCH).min(log_weights.len());
+        let mut seen = start as u32;
+        visit_exponentials(&log_weights[start..], max, |weight| {
             if below > share {
                 return ControlFlow::Break(());
             }

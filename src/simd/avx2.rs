@@ -291,6 +291,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn from_i8(bytes: &[i8; LANES]) -> Self {
+        // SAFETY: see the type; each half is eight bytes.
+        unsafe {
+            let widen =
+                |quarter| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(quarter)));
+            let start = bytes.as_ptr();
+            Self(widen(start.cast()), widen(start.add(LANES / 2).cast()))
+        }
+    }
+
+    #[inline(always)]
     fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self {
         let [a, b, c, d, e, f, g, h] = *codes;
         // SAFETY: see the type.

@@ -246,6 +246,15 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn from_i8(bytes: &[i8; LANES]) -> Self {
+        // SAFETY: see the type.
+        Self(unsafe {
+            let wide = _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
+            _mm512_cvtepi32_ps(wide)
+        })
+    }
+
+    #[inline(always)]
     fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self {
         let codes = i64::from_le_bytes(*codes);
         // SAFETY: see the type.

@@ -65,6 +65,8 @@ pub trait Lanes: Copy {
     fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self;
     /// Converts unsigned bytes.
     fn from_u8(bytes: &[u8; LANES]) -> Self;
+    /// Converts signed bytes.
+    fn from_i8(bytes: &[i8; LANES]) -> Self;
     /// Each lane becomes the lane of `table` that its code names: codes are four bits each, the
     /// earlier of two in the lower half of a byte. The results are [`arranged`](Self::arranged).
     fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self;
@@ -187,6 +189,7 @@ mod tests {
                 L::from_f16(self.bytes),
                 L::from_bf16(self.bytes),
                 L::from_u8(bytes),
+                L::from_i8(&bytes.map(u8::cast_signed)),
                 L::look_up(a, codes).restored(),
                 a.arranged().restored(),
                 L::look_up(a, codes).add(b.arranged()).restored(),

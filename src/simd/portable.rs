@@ -184,6 +184,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn from_i8(bytes: &[i8; LANES]) -> Self {
+        Self(bytes.map(f32::from))
+    }
+
+    #[inline(always)]
     fn look_up(table: Self, codes: &[u8; LANES / 2]) -> Self {
         let mut lanes = [0.0; LANES];
         for (pair, byte) in lanes.as_chunks_mut::<2>().0.iter_mut().zip(codes) {

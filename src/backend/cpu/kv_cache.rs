@@ -1,42 +1,43 @@
 //! Keys and values of one sequence, in blocks that forks share until one of them writes.
 //!
-//! Knows positions and layers. Does not know heads, nor what is computed from the contents.
+//! Knows positions and layers. What a block holds, and what is computed from it, is the business
+//! of `kernels::attention`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::BackendError;
+use super::kernels::attention::{BLOCK, Block, Bytes, Floats};
+use super::{AttentionShape, BackendError, Precision};
+use crate::simd::{Kernel, Lanes};
 
-/// Positions per block: small enough that a fork copies little, large enough that walking the
-/// blocks costs nothing beside the work on their contents.
-pub(super) const BLOCK: usize = 32;
-
-/// Keys and values of all layers, one row of `kv_heads · head_dim` elements per position.
+/// Keys and values of all layers.
 #[derive(Debug)]
 pub struct KvCache {
     layers: Vec<Layer>,
 }
 
-/// One layer's positions.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Layer {
-    blocks: Vec<Arc<Block>>,
+/// One layer's positions: as they were computed, or as whole numbers.
+#[derive(Debug, Clone)]
+pub(super) enum Layer {
+    Exact(Positions<Floats>),
+    Fast(Positions<Bytes>),
+}
+
+/// Positions in blocks of one kind.
+#[derive(Debug, Clone)]
+pub(super) struct Positions<B> {
+    blocks: Vec<Arc<B>>,
     positions: usize,
 }
 
-/// Up to [`BLOCK`] positions.
-#[derive(Debug, Clone, Default)]
-struct Block {
-    /// `[width, BLOCK]`: a vector has one element of several positions, so that a query meets
-    /// many keys at once and no sum runs across a vector. Behind the last position lies anything.
-    keys: Vec<f32>,
-    /// `[positions, width]`.
-    values: Vec<f32>,
-}
-
 impl KvCache {
-    pub(super) fn new(layers: usize) -> Self {
+    pub(super) fn new(layers: usize, precision: Precision) -> Self {
+        let layer = match precision {
+            Precision::Exact => Layer::Exact(Positions::default()),
+            Precision::Fast => Layer::Fast(Positions::default()),
+        };
         Self {
-            layers: vec![Layer::default(); layers],
+            layers: vec![layer; layers],
         }
     }
 
@@ -69,6 +70,32 @@ impl KvCache {
 
 impl Layer {
     fn fork(&self, positions: usize) -> Result<Self, BackendError> {
+        Ok(match self {
+            Self::Exact(layer) => Self::Exact(layer.fork(positions)?),
+            Self::Fast(layer) => Self::Fast(layer.fork(positions)?),
+        })
+    }
+
+    /// How many positions there are.
+    pub(super) fn positions(&self) -> usize {
+        match self {
+            Self::Exact(layer) => layer.positions,
+            Self::Fast(layer) => layer.positions,
+        }
+    }
+}
+
+impl<B> Default for Positions<B> {
+    fn default() -> Self {
+        Self {
+            blocks: Vec::new(),
+            positions: 0,
+        }
+    }
+}
+
+impl<B: Block> Positions<B> {
+    fn fork(&self, positions: usize) -> Result<Self, BackendError> {
         if positions > self.positions {
             return Err(BackendError(format!(
                 "a fork at position {positions} of a KV cache of {}",
@@ -76,81 +103,71 @@ impl Layer {
             )));
         }
         let mut blocks = self.blocks[..positions.div_ceil(BLOCK)].to_vec();
-        let kept = positions % BLOCK;
-        if let Some(last) = blocks.last_mut().filter(|_| kept > 0) {
-            *last = Arc::new(last.beginning(kept));
+        if let Some(last) = blocks
+            .last_mut()
+            .filter(|_| !positions.is_multiple_of(BLOCK))
+        {
+            *last = Arc::new(B::clone(last));
         }
         Ok(Self { blocks, positions })
     }
 
-    /// Appends rows of `width` elements.
-    pub(super) fn append(&mut self, width: usize, keys: &[f32], values: &[f32]) {
-        for (key, value) in keys.chunks_exact(width).zip(values.chunks_exact(width)) {
-            let column = self.positions % BLOCK;
-            if column == 0 {
-                self.blocks.push(Arc::new(Block::with_room(width)));
-            }
-            if let Some(last) = self.blocks.last_mut() {
-                // Shared blocks are full, or were cut to size when they were forked.
-                let block = Arc::make_mut(last);
-                for (row, key) in block.keys.chunks_exact_mut(BLOCK).zip(key) {
-                    row[column] = *key;
-                }
-                block.values.extend_from_slice(value);
-            }
-            self.positions += 1;
-        }
-    }
-
-    /// How many positions there are.
-    pub(super) fn positions(&self) -> usize {
-        self.positions
-    }
-
-    /// The keys of each block that holds positions from `hidden` to before `visible`,
-    /// `[width, BLOCK]`, in order.
+    /// The blocks that hold positions from `hidden` to before `visible`, in order, and which of
+    /// their positions these are.
     #[inline(always)]
-    pub(super) fn keys(&self, hidden: usize, visible: usize) -> impl Iterator<Item = &[f32]> {
-        let blocks = self.blocks[..visible.div_ceil(BLOCK)].iter();
-        let blocks = blocks.skip(hidden / BLOCK);
-        blocks.map(|block| block.keys.as_slice())
-    }
-
-    /// The values of the positions from `hidden` to before `visible`, block by block,
-    /// `[positions, width]`.
-    #[inline(always)]
-    pub(super) fn values(&self, hidden: usize, visible: usize) -> impl Iterator<Item = &[f32]> {
+    pub(super) fn blocks(
+        &self,
+        hidden: usize,
+        visible: usize,
+    ) -> impl Iterator<Item = (&B, Range<usize>)> {
         let blocks = self.blocks[..visible.div_ceil(BLOCK)].iter();
         let blocks = blocks.enumerate().skip(hidden / BLOCK);
         blocks.map(move |(index, block)| {
             let first = index * BLOCK;
             let from = hidden.saturating_sub(first);
-            let to = (visible - first).min(BLOCK);
-            &block.values[from * block.width()..to * block.width()]
+            (&**block, from..(visible - first).min(BLOCK))
         })
     }
 }
 
-impl Block {
-    fn with_room(width: usize) -> Self {
-        Self {
-            keys: vec![0.0; BLOCK * width],
-            values: Vec::with_capacity(BLOCK * width),
+/// Appends positions to a layer.
+pub(super) struct Append<'a> {
+    /// The layer.
+    pub(super) layer: &'a mut Layer,
+    /// `[positions, kv_heads · head_dim]`.
+    pub(super) keys: &'a [f32],
+    /// In the shape of the keys.
+    pub(super) values: &'a [f32],
+    /// The heads.
+    pub(super) shape: &'a AttentionShape,
+}
+
+impl Kernel for Append<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match self.layer {
+            Layer::Exact(layer) => layer.append::<L>(self.keys, self.values, self.shape),
+            Layer::Fast(layer) => layer.append::<L>(self.keys, self.values, self.shape),
         }
     }
+}
 
-    /// Elements of a position.
-    fn width(&self) -> usize {
-        self.keys.len() / BLOCK
-    }
-
-    /// A block with room for all positions, of which it has the first `positions`.
-    fn beginning(&self, positions: usize) -> Self {
-        let mut values = Vec::with_capacity(BLOCK * self.width());
-        values.extend_from_slice(&self.values[..positions * self.width()]);
-        Self {
-            keys: self.keys.clone(),
-            values,
+impl<B: Block> Positions<B> {
+    #[inline(always)]
+    fn append<L: Lanes>(&mut self, keys: &[f32], values: &[f32], shape: &AttentionShape) {
+        let width = shape.kv_heads * shape.head_dim;
+        for (key, value) in keys.chunks_exact(width).zip(values.chunks_exact(width)) {
+            let column = self.positions % BLOCK;
+            if column == 0 {
+                self.blocks.push(Arc::new(B::with_room(shape)));
+            }
+            if let Some(last) = self.blocks.last_mut() {
+                // Shared blocks are full, or were copied when they were forked.
+                Arc::make_mut(last).put::<L>(column, key, value);
+            }
+            self.positions += 1;
         }
     }
 }
@@ -160,27 +177,53 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::simd::Isa;
+
+    const SHAPE: AttentionShape = AttentionShape {
+        heads: 1,
+        kv_heads: 1,
+        head_dim: 2,
+        scale: 1.0,
+        window: None,
+        softcap: None,
+    };
 
     fn rows(from: usize, count: usize) -> Vec<f32> {
         (from * 2..(from + count) * 2).map(|i| i as f32).collect()
     }
 
     fn append(cache: &mut KvCache, rows: &[f32]) {
-        cache.layer_mut(0).expect("layer 0").append(2, rows, rows);
+        Isa::best().run(Append {
+            layer: cache.layer_mut(0).expect("layer 0"),
+            keys: rows,
+            values: rows,
+            shape: &SHAPE,
+        });
     }
 
-    /// The keys of all positions, and that the values are the same.
-    fn keys(cache: &KvCache) -> Vec<f32> {
-        let layer = cache.layer(0).expect("one layer");
-        let keys: Vec<&[f32]> = layer.keys(0, layer.positions()).collect();
-        let rows = (0..layer.positions()).flat_map(|position| {
-            let (block, column) = (keys[position / BLOCK], position % BLOCK);
-            [block[column], block[BLOCK + column]]
-        });
-        let rows: Vec<f32> = rows.collect();
-        let values = layer.values(0, layer.positions());
-        assert_eq!(values.flatten().copied().collect::<Vec<_>>(), rows);
-        rows
+    /// The values of all positions.
+    fn values(cache: &KvCache) -> Vec<f32> {
+        fn of<B: Block>(layer: &Positions<B>) -> Vec<f32> {
+            let blocks = layer.blocks(0, layer.positions);
+            let places = blocks.flat_map(|(block, positions)| positions.map(move |p| (block, p)));
+            let value = |(block, position): (&B, usize)| {
+                let mut step = [1.0];
+                block.weigh(0, position..position + 1, &mut step, 1.0);
+                [0, 1].map(|element| block.value(0, position, element) * step[0])
+            };
+            places.flat_map(value).collect()
+        }
+        match cache.layer(0).expect("one layer") {
+            Layer::Exact(layer) => of(layer),
+            Layer::Fast(layer) => of(layer),
+        }
+    }
+
+    fn close(found: &[f32], expected: &[f32]) -> bool {
+        let near = |(found, expected): (&f32, &f32)| {
+            (found - expected).abs() <= 1.0 + expected.abs() / 254.0
+        };
+        found.len() == expected.len() && found.iter().zip(expected).all(near)
     }
 
     proptest! {
@@ -189,33 +232,38 @@ mod tests {
             length in 1usize..100,
             cut in 0usize..100,
             more in 1usize..50,
+            precision in 0usize..2,
         ) {
             let cut = cut.min(length);
-            let mut original = KvCache::new(1);
+            let mut original = KvCache::new(1, Precision::ALL[precision]);
             append(&mut original, &rows(0, length));
             let mut fork = original.fork(cut).expect("long enough");
-            prop_assert_eq!(keys(&fork), rows(0, cut));
+            prop_assert!(close(&values(&fork), &rows(0, cut)));
             append(&mut fork, &rows(900, more));
             append(&mut original, &rows(length, more));
-            prop_assert_eq!(keys(&original), rows(0, length + more));
-            prop_assert_eq!(keys(&fork), [rows(0, cut), rows(900, more)].concat());
+            prop_assert!(close(&values(&original), &rows(0, length + more)));
+            let expected = [rows(0, cut), rows(900, more)].concat();
+            prop_assert!(close(&values(&fork), &expected));
         }
     }
 
     #[test]
     fn whole_blocks_are_shared() {
-        let mut original = KvCache::new(1);
+        let mut original = KvCache::new(1, Precision::Exact);
         append(&mut original, &rows(0, 70));
         let fork = original.fork(65).expect("long enough");
-        let (ours, theirs) = (&original.layers[0].blocks, &fork.layers[0].blocks);
-        assert!(Arc::ptr_eq(&ours[0], &theirs[0]));
-        assert!(Arc::ptr_eq(&ours[1], &theirs[1]));
-        assert!(!Arc::ptr_eq(&ours[2], &theirs[2]));
+        let (Layer::Exact(ours), Layer::Exact(theirs)) = (&original.layers[0], &fork.layers[0])
+        else {
+            panic!("exact");
+        };
+        assert!(Arc::ptr_eq(&ours.blocks[0], &theirs.blocks[0]));
+        assert!(Arc::ptr_eq(&ours.blocks[1], &theirs.blocks[1]));
+        assert!(!Arc::ptr_eq(&ours.blocks[2], &theirs.blocks[2]));
     }
 
     #[test]
     fn what_is_not_there_is_an_error() {
-        let cache = KvCache::new(1);
+        let cache = KvCache::new(1, Precision::Exact);
         assert!(cache.layer(1).is_err());
         assert!(cache.fork(1).is_err());
     }

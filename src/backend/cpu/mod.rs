@@ -7,6 +7,7 @@
 
 mod affine;
 mod attention;
+mod buffer;
 mod interleaved;
 mod kernels;
 mod kv_cache;
@@ -22,6 +23,7 @@ use super::{
     Activation, AttentionShape, Backend, BackendError, MatrixData, Precision, Rope, Segment,
 };
 use crate::simd::Isa;
+use buffer::Buffer;
 use pool::Pool;
 use region::Regions;
 
@@ -35,7 +37,7 @@ pub struct Tensor {
     /// Elements per row.
     width: usize,
     /// `rows · width` elements.
-    data: Vec<f32>,
+    data: Buffer,
 }
 
 impl Tensor {
@@ -94,7 +96,7 @@ impl Backend for Cpu {
     }
 
     fn kv_cache(&self, layers: usize) -> Result<KvCache, BackendError> {
-        Ok(KvCache::new(layers))
+        Ok(KvCache::new(layers, self.precision))
     }
 
     fn fork(&self, cache: &KvCache, positions: usize) -> Result<KvCache, BackendError> {
@@ -103,7 +105,7 @@ impl Backend for Cpu {
 
     fn embed(&self, table: &Matrix, tokens: &[u32]) -> Result<Tensor, BackendError> {
         let width = table.cols();
-        let mut data = vec![0.0; tokens.len() * width];
+        let mut data = Buffer::unwritten(tokens.len() * width);
         for (row, token) in data.chunks_exact_mut(width).zip(tokens) {
             let index = *token as usize;
             if index >= table.rows() {
@@ -156,7 +158,7 @@ impl Backend for Cpu {
     }
 
     fn rotate(&self, x: Tensor, rotation: &Rotation) -> Result<Tensor, BackendError> {
-        Ok(pointwise::rotate(x, rotation))
+        Ok(pointwise::rotate(x, rotation, self.isa))
     }
 
     fn attention(
@@ -175,38 +177,43 @@ impl Backend for Cpu {
         up: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, BackendError> {
-        Ok(pointwise::gated(gate, up, activation, self.isa))
+        Ok(pointwise::gated(
+            gate,
+            up,
+            activation,
+            (self.isa, &self.pool),
+        ))
     }
 
     fn add(&self, mut a: Tensor, b: &Tensor) -> Result<Tensor, BackendError> {
-        for (x, y) in a.data.iter_mut().zip(&b.data) {
+        for (x, y) in a.data.iter_mut().zip(&*b.data) {
             *x += y;
         }
         Ok(a)
     }
 
     fn scale(&self, mut x: Tensor, factor: f32) -> Result<Tensor, BackendError> {
-        for value in &mut x.data {
+        for value in x.data.iter_mut() {
             *value *= factor;
         }
         Ok(x)
     }
 
     fn softcap(&self, mut x: Tensor, cap: f32) -> Result<Tensor, BackendError> {
-        for value in &mut x.data {
+        for value in x.data.iter_mut() {
             *value = pointwise::softcap(*value, cap);
         }
         Ok(x)
     }
 
     fn select(&self, x: Tensor, rows: &[usize]) -> Result<Tensor, BackendError> {
-        let mut data = Vec::with_capacity(rows.len() * x.width);
-        for row in rows {
+        let mut data = Buffer::unwritten(rows.len() * x.width);
+        for (row, out) in rows.iter().zip(data.chunks_exact_mut(x.width.max(1))) {
             let start = row * x.width;
             let values = x.data.get(start..start + x.width);
             let count = x.rows();
             let missing = || BackendError(format!("row {row} of a tensor of {count} rows"));
-            data.extend_from_slice(values.ok_or_else(missing)?);
+            out.copy_from_slice(values.ok_or_else(missing)?);
         }
         Ok(Tensor {
             width: x.width,
@@ -219,6 +226,6 @@ impl Backend for Cpu {
     }
 
     fn to_host(&self, x: Tensor) -> Result<Vec<f32>, BackendError> {
-        Ok(x.data)
+        Ok(x.data.into_vec())
     }
 }

@@ -1,20 +1,24 @@
 //! Operations that treat each row, head or element on its own: norms, rotations, activations.
 
-use super::kernels::{Dot, pointwise::SiluGate};
+use super::buffer::Buffer;
+use super::kernels::pointwise::{RmsNorm, SiluGate, TurnHalves, turn_pair};
+use super::pool::Pool;
 use super::{Activation, Rope, Tensor};
 use crate::backend::RopeLayout;
 use crate::simd::Isa;
 
+/// Elements from which on several threads compute exponentials.
+const PARALLEL_FROM: usize = 1 << 13;
+
 /// See [`Backend::rms_norm`](super::Backend::rms_norm).
 pub(super) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32, isa: Isa) -> Tensor {
-    let mut data = x.data.clone();
-    for group in data.chunks_exact_mut(weight.len().max(1)) {
-        let mean_square = isa.run(Dot(group, group)) / weight.len() as f32;
-        let scale = 1.0 / libm::sqrtf(mean_square + eps);
-        for (value, weight) in group.iter_mut().zip(weight) {
-            *value = *value * scale * weight;
-        }
-    }
+    let mut data = Buffer::unwritten(x.data.len());
+    isa.run(RmsNorm {
+        x: &x.data,
+        weight,
+        eps,
+        out: &mut data,
+    });
     Tensor {
         width: x.width,
         data,
@@ -28,53 +32,61 @@ pub struct Rotation {
     amplitude: f32,
     layout: RopeLayout,
     pairs: usize,
-    /// The sine and the cosine of each pair, row by row.
-    turns: Vec<(f32, f32)>,
+    /// The sine of each pair, row by row.
+    sines: Vec<f32>,
+    /// The cosine of each pair, row by row.
+    cosines: Vec<f32>,
 }
 
 impl Rotation {
     /// See [`Backend::rotation`](super::Backend::rotation).
     pub(super) fn new(rope: &Rope, positions: &[usize]) -> Self {
-        let turns = positions.iter().flat_map(|position| {
+        let angles = positions.iter().flat_map(|position| {
             let position = *position as f32 * rope.position_scale;
-            let angles = rope.frequencies.iter().map(move |turn| position * turn);
-            angles.map(|angle| (libm::sinf(angle), libm::cosf(angle)))
+            rope.frequencies.iter().map(move |turn| position * turn)
         });
+        let turns = angles.map(|angle| (libm::sinf(angle), libm::cosf(angle)));
+        let (sines, cosines) = turns.unzip();
         Self {
             head_dim: rope.head_dim,
             amplitude: rope.amplitude,
             layout: rope.layout,
             pairs: rope.frequencies.len(),
-            turns: turns.collect(),
+            sines,
+            cosines,
         }
     }
 }
 
 /// See [`Backend::rotate`](super::Backend::rotate).
-pub(super) fn rotate(mut x: Tensor, rotation: &Rotation) -> Tensor {
+pub(super) fn rotate(mut x: Tensor, rotation: &Rotation, isa: Isa) -> Tensor {
     let pairs = rotation.pairs;
     if pairs == 0 {
         return x;
     }
+    let turns = rotation.sines.chunks_exact(pairs);
+    let turns = turns.zip(rotation.cosines.chunks_exact(pairs));
     let rows = x.data.chunks_exact_mut(x.width.max(1));
-    for (values, turns) in rows.zip(rotation.turns.chunks_exact(pairs)) {
-        for head in values.chunks_exact_mut(rotation.head_dim) {
-            let rotated = &mut head[..2 * pairs];
-            if rotation.amplitude != 1.0 {
-                for value in rotated.iter_mut() {
+    for (row, (sines, cosines)) in rows.zip(turns) {
+        if rotation.amplitude != 1.0 {
+            for head in row.chunks_exact_mut(rotation.head_dim) {
+                for value in &mut head[..2 * pairs] {
                     *value *= rotation.amplitude;
                 }
             }
-            match rotation.layout {
-                RopeLayout::HalfSplit => {
-                    let (first, second) = rotated.split_at_mut(pairs);
-                    for ((a, b), turn) in first.iter_mut().zip(second).zip(turns) {
-                        (*a, *b) = turn_pair(*a, *b, *turn);
-                    }
-                }
-                RopeLayout::Interleaved => {
-                    for (pair, turn) in rotated.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
-                        (pair[0], pair[1]) = turn_pair(pair[0], pair[1], *turn);
+        }
+        match rotation.layout {
+            RopeLayout::HalfSplit => isa.run(TurnHalves {
+                row,
+                head_dim: rotation.head_dim,
+                sines,
+                cosines,
+            }),
+            RopeLayout::Interleaved => {
+                for head in row.chunks_exact_mut(rotation.head_dim) {
+                    let pairs = head[..2 * pairs].as_chunks_mut::<2>().0;
+                    for (pair, turn) in pairs.iter_mut().zip(sines.iter().zip(cosines)) {
+                        (pair[0], pair[1]) = turn_pair(pair[0], pair[1], (*turn.0, *turn.1));
                     }
                 }
             }
@@ -83,25 +95,29 @@ pub(super) fn rotate(mut x: Tensor, rotation: &Rotation) -> Tensor {
     x
 }
 
-fn turn_pair(a: f32, b: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
-    (a * cos - b * sin, a * sin + b * cos)
-}
-
 /// See [`Backend::gated`](super::Backend::gated).
-pub(super) fn gated(mut gate: Tensor, up: &Tensor, activation: Activation, isa: Isa) -> Tensor {
-    let activate = match activation {
-        Activation::Silu => {
-            isa.run(SiluGate {
-                gate: &mut gate.data,
-                up: &up.data,
-            });
-            return gate;
+pub(super) fn gated(
+    mut gate: Tensor,
+    up: &Tensor,
+    activation: Activation,
+    (isa, pool): (Isa, &Pool),
+) -> Tensor {
+    let width = gate.width.max(1);
+    let task = |row: usize, gate: &mut [f32]| {
+        let up = &up.data[row * width..][..gate.len()];
+        let activate = match activation {
+            Activation::Silu => return isa.run(SiluGate { gate, up }),
+            Activation::Gelu => gelu,
+            Activation::GeluTanh => gelu_tanh,
+        };
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = activate(*gate) * up;
         }
-        Activation::Gelu => gelu,
-        Activation::GeluTanh => gelu_tanh,
     };
-    for (gate, up) in gate.data.iter_mut().zip(&up.data) {
-        *gate = activate(*gate) * up;
+    if gate.data.len() < PARALLEL_FROM {
+        task(0, &mut gate.data);
+    } else {
+        pool.for_each_piece(&mut gate.data, width, task);
     }
     gate
 }
@@ -129,7 +145,7 @@ mod tests {
     fn a_norm_over_heads_is_the_norm_of_each_head() {
         let x = Tensor {
             width: 4,
-            data: vec![3.0, 4.0, 0.0, 5.0],
+            data: vec![3.0, 4.0, 0.0, 5.0].into(),
         };
         let out = rms_norm(&x, &[1.0, 2.0], 0.0, Isa::Portable);
         let rms = [12.5f32.sqrt(), 12.5f32.sqrt()];
@@ -142,7 +158,7 @@ mod tests {
     fn one_row(data: &[f32]) -> Tensor {
         Tensor {
             width: data.len(),
-            data: data.to_vec(),
+            data: data.to_vec().into(),
         }
     }
 
@@ -152,13 +168,14 @@ mod tests {
         let row = [1.0, 2.0, 3.0, 4.0];
         let two_rows = Tensor {
             width: 4,
-            data: [row, row].concat(),
+            data: [row, row].concat().into(),
         };
-        let rope = |x, positions: &[usize]| rotate(x, &Rotation::new(&plain, positions));
+        let rope =
+            |x, positions: &[usize]| rotate(x, &Rotation::new(&plain, positions), Isa::best());
         let together = rope(two_rows, &[3, 7]);
         let alone = rope(one_row(&row), &[7]);
         assert_eq!(together.data[4..], alone.data[..]);
-        assert_eq!(rope(one_row(&row), &[0]).data, row);
+        assert_eq!(rope(one_row(&row), &[0]).data[..], row);
         // Element 0 turns with element 2 by one radian per position.
         assert!((alone.data[0] - (7f32.cos() - 3.0 * 7f32.sin())).abs() < 1e-5);
     }
@@ -173,7 +190,7 @@ mod tests {
             layout: RopeLayout::Interleaved,
         };
         let turns = Rotation::new(&partial, &[1]);
-        let out = rotate(one_row(&[1.0, 2.0, 3.0, 4.0]), &turns).data;
+        let out = rotate(one_row(&[1.0, 2.0, 3.0, 4.0]), &turns, Isa::best()).data;
         let (sin, cos) = 1f32.sin_cos();
         assert!((out[0] - 3.0 * (cos - 2.0 * sin)).abs() < 1e-5);
         assert!((out[1] - 3.0 * (sin + 2.0 * cos)).abs() < 1e-5);
@@ -182,6 +199,7 @@ mod tests {
 
     #[test]
     fn activations_have_their_known_values() {
+        let pool = Pool::new(1).expect("no threads");
         // Values of the formulas at 1, computed in double precision.
         for (activation, expected) in [
             (Activation::Silu, 0.731_058_6),
@@ -190,7 +208,7 @@ mod tests {
         ] {
             for isa in Isa::available() {
                 let (gate, up) = (one_row(&[1.0; 19]), one_row(&[2.0; 19]));
-                for value in gated(gate, &up, activation, isa).data {
+                for value in gated(gate, &up, activation, (isa, &pool)).data.iter() {
                     assert!((value - 2.0 * expected).abs() < 1e-6, "{activation:?}");
                 }
             }

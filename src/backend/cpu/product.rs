@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Precision;
+use super::buffer::Buffer;
 use super::interleaved::Interleaved;
 use super::kernels::interleaved::PanelProduct;
 use super::kernels::product::{Arrange, COLUMNS, Direct, Many, Unpack};
@@ -39,9 +40,9 @@ pub(super) struct Input<'a> {
 pub(super) fn multiply<const N: usize>(
     input: Input<'_>,
     factors: [(&Matrix, Option<&[f32]>); N],
-) -> [Vec<f32>; N] {
+) -> [Buffer; N] {
     let rows = input.x.len() / input.width.max(1);
-    let mut products = factors.map(|(matrix, _)| vec![0.0; rows * matrix.rows()]);
+    let mut products = factors.map(|(matrix, _)| Buffer::unwritten(rows * matrix.rows()));
     let work: usize = factors.iter().map(|(matrix, _)| matrix.rows()).sum();
     let parallel = rows * work * input.width >= PARALLEL_FROM;
     let quantized = quantize(input, factors.map(|(matrix, _)| matrix));
@@ -141,20 +142,13 @@ impl Part<'_> {
 
     /// Products with integers.
     fn panels(self, panels: &Interleaved, x: &Quantized, out: &mut Strip<'_, f32>) {
-        let mut products = vec![[0.0; LANES]; x.rows()];
-        for done in (0..out.columns()).step_by(LANES) {
+        for at in (0..out.columns()).step_by(LANES) {
             self.isa.run(PanelProduct {
-                panel: panels.panel((self.first + done) / LANES),
+                panel: panels.panel((self.first + at) / LANES),
                 x,
-                out: &mut products,
+                out,
+                at,
             });
-            for (column, products) in products.iter().enumerate() {
-                let out = &mut out.row(column)[done..];
-                match out.first_chunk_mut() {
-                    Some(out) => *out = *products,
-                    None => out.copy_from_slice(&products[..out.len()]),
-                }
-            }
         }
     }
 
@@ -497,8 +491,8 @@ mod tests {
                     bits_of(&expected[..rows * ROWS]),
                     "{isa}, {rows} rows"
                 );
-                for (index, (plain, biased)) in ours.iter().zip(biased).enumerate() {
-                    assert_eq!(biased, plain + bias[index % ROWS]);
+                for (index, (plain, biased)) in ours.iter().zip(biased.iter()).enumerate() {
+                    assert_eq!(*biased, plain + bias[index % ROWS]);
                 }
             }
         }

@@ -6,21 +6,24 @@
 
 use super::super::Precision;
 use super::super::interleaved::{LINE, Panel};
+use super::super::pool::Strip;
 use super::super::quantized::{Quantized, Row};
 use crate::backend::Element;
 use crate::simd::{Kernel, LANES, Lanes};
 
 /// One panel of sixteen weight rows times some activation rows.
-pub(in super::super) struct PanelProduct<'a> {
+pub(in super::super) struct PanelProduct<'a, 'b> {
     /// The weights.
     pub(in super::super) panel: Panel<'a>,
     /// The activation rows.
     pub(in super::super) x: &'a Quantized,
-    /// Sixteen products for each of them.
-    pub(in super::super) out: &'a mut [[f32; LANES]],
+    /// Column `m` of the result is activation row `m`.
+    pub(in super::super) out: &'a mut Strip<'b, f32>,
+    /// Where in a row of the result the sixteen products begin.
+    pub(in super::super) at: usize,
 }
 
-impl Kernel for PanelProduct<'_> {
+impl Kernel for PanelProduct<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -48,17 +51,17 @@ fn eight_bits<L: Lanes>(codes: L::Codes, x: &[i8; 4], sums: L::Integers) -> L::I
     L::dot8(sums, codes, *x)
 }
 
-impl PanelProduct<'_> {
+impl PanelProduct<'_, '_> {
     /// As many activation rows of `D` digits at a time as there are registers for.
     #[inline(always)]
     fn all<L: Lanes, const K: usize, const D: usize>(
         self,
         line: impl Fn(L::Codes, &[i8; K], L::Integers) -> L::Integers + Copy,
     ) {
-        let Self { panel, x, out } = self;
+        let Self { panel, x, out, at } = self;
         let mut done = 0;
         while done < x.rows() {
-            let (x, out) = ((x, done), &mut out[done..]);
+            let (x, out) = ((x, done), (&mut *out, at));
             done += match x.0.rows() - done {
                 12.. if L::WIDE && D == 1 => columns::<L, 12, K, D>(&panel, x, out, line),
                 8.. if L::WIDE => columns::<L, 8, K, D>(&panel, x, out, line),
@@ -70,13 +73,13 @@ impl PanelProduct<'_> {
     }
 }
 
-/// `M` activation rows from one on, where a line of codes holds `K` elements of each weight row:
+/// `M` activation rows from one on, and their products in the result, where a line of codes holds `K` elements of each weight row:
 /// `Σ over groups of (scale · Σ codes · x) · step + bias · (step · Σ x)`. Returns `M`.
 #[inline(always)]
 fn columns<L: Lanes, const M: usize, const K: usize, const D: usize>(
     panel: &Panel<'_>,
     (x, first): (&Quantized, usize),
-    out: &mut [[f32; LANES]],
+    (out, at): (&mut Strip<'_, f32>, usize),
     line: impl Fn(L::Codes, &[i8; K], L::Integers) -> L::Integers,
 ) -> usize {
     let x: [Row<'_>; M] = std::array::from_fn(|m| x.row(first + m));
@@ -118,8 +121,12 @@ fn columns<L: Lanes, const M: usize, const K: usize, const D: usize>(
             sums[m] = biases.fma(L::splat(x[m].totals[index]), sums[m]);
         }
     }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = sum.store();
+    for (m, sum) in sums.iter().enumerate() {
+        let out = &mut out.row(first + m)[at..];
+        match out.first_chunk_mut() {
+            Some(out) => *out = sum.store(),
+            None => out.copy_from_slice(&sum.store()[..out.len()]),
+        }
     }
     M
 }

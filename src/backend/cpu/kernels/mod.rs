@@ -13,7 +13,9 @@ pub(super) mod product;
 pub(super) mod quantize;
 pub(super) mod rows;
 
-use crate::simd::{Kernel, LANES, Lanes};
+#[cfg(test)]
+use crate::simd::Kernel;
+use crate::simd::{LANES, Lanes};
 
 /// The inner product of two rows of equal length.
 ///
@@ -40,9 +42,11 @@ pub(super) fn lanes<L: Lanes>(a: &[f32], b: &[f32]) -> L {
     sum
 }
 
-/// [`dot`] as a kernel of its own.
+/// [`dot`] as a kernel of its own, which other kernels are compared with.
+#[cfg(test)]
 pub(super) struct Dot<'a>(pub(super) &'a [f32], pub(super) &'a [f32]);
 
+#[cfg(test)]
 impl Kernel for Dot<'_> {
     type Output = f32;
 

@@ -1,6 +1,78 @@
-//! What works element by element and is worth vectors: activations with an exponential.
+//! What works row by row or element by element and is worth vectors: norms, rotations, and
+//! activations with an exponential.
 
+use super::dot;
+use super::quantize::vectors;
 use crate::simd::{Kernel, LANES, Lanes};
+
+/// `x · weight / √(mean x² + eps)` for each group of as many elements as there are weights.
+pub(in super::super) struct RmsNorm<'a> {
+    /// Groups one after the other.
+    pub(in super::super) x: &'a [f32],
+    /// One weight for each element of a group.
+    pub(in super::super) weight: &'a [f32],
+    /// What is added to the mean.
+    pub(in super::super) eps: f32,
+    /// In the shape of `x`.
+    pub(in super::super) out: &'a mut [f32],
+}
+
+impl Kernel for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let length = self.weight.len().max(1);
+        let groups = self.x.chunks_exact(length);
+        for (x, out) in groups.zip(self.out.chunks_exact_mut(length)) {
+            let mean_square = dot::<L>(x, x) / length as f32;
+            let scale = 1.0 / libm::sqrtf(mean_square + self.eps);
+            let scale = L::splat(scale);
+            let products = vectors::<L>(x).zip(vectors::<L>(self.weight));
+            let products = products.map(|(x, weight)| x.mul(scale).mul(weight).store());
+            for (out, product) in out.chunks_mut(LANES).zip(products) {
+                match out.first_chunk_mut() {
+                    Some(out) => *out = product,
+                    None => out.copy_from_slice(&product[..out.len()]),
+                }
+            }
+        }
+    }
+}
+
+/// Turns pairs of elements, half of a head apart, in place.
+pub(in super::super) struct TurnHalves<'a> {
+    /// Heads of one row, one after the other.
+    pub(in super::super) row: &'a mut [f32],
+    /// Elements of a head; those behind the pairs stay.
+    pub(in super::super) head_dim: usize,
+    /// The sine of each pair.
+    pub(in super::super) sines: &'a [f32],
+    /// The cosine of each pair.
+    pub(in super::super) cosines: &'a [f32],
+}
+
+impl Kernel for TurnHalves<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let pairs = self.sines.len();
+        for head in self.row.chunks_exact_mut(self.head_dim) {
+            let (first, second) = head[..2 * pairs].split_at_mut(pairs);
+            let turns = self.sines.iter().zip(self.cosines);
+            for ((a, b), (sin, cos)) in first.iter_mut().zip(second).zip(turns) {
+                (*a, *b) = turn_pair(*a, *b, (*sin, *cos));
+            }
+        }
+    }
+}
+
+/// One pair, turned.
+#[inline(always)]
+pub(in super::super) fn turn_pair(a: f32, b: f32, (sin, cos): (f32, f32)) -> (f32, f32) {
+    (a * cos - b * sin, a * sin + b * cos)
+}
 
 /// `gate / (1 + exp(-gate)) · up`, in place.
 pub(in super::super) struct SiluGate<'a> {

@@ -45,17 +45,10 @@ impl<'a> Quantize<'a> {
             .chunks_exact(size)
             .zip(self.codes.chunks_exact_mut(size));
         for ((x, codes), (step, sum)) in groups.zip(results) {
-            let blocks = x.as_chunks::<LANES>().0;
-            let (most, poison) = greatest::<L>(blocks);
-            let factor = L::splat(if most > 0.0 { 127.0 / most } else { 0.0 });
-            let mut total = L::splat(0.0);
-            for (block, codes) in blocks.iter().zip(codes.as_chunks_mut::<LANES>().0) {
-                let whole = L::load(block).mul(factor).round();
-                total = total.add(whole);
-                *codes = whole.to_i8();
-            }
-            *step = most / 127.0 + poison;
-            *sum = *step * total.sum();
+            let codes = codes.as_chunks_mut::<LANES>().0;
+            let whole = to_codes::<L>(x, |index, whole| codes[index] = whole);
+            *step = whole.0;
+            *sum = whole.0 * whole.1;
         }
         self.codes
     }
@@ -74,10 +67,9 @@ impl<'a> Quantize<'a> {
         let results = self.steps.iter_mut().zip(self.totals);
         let groups = self.x.chunks_exact(size).zip(digits);
         for ((x, (high, (middle, low))), (step, total)) in groups.zip(results) {
-            let blocks = x.as_chunks::<LANES>().0;
-            let (most, poison) = greatest::<L>(blocks);
+            let (most, poison) = greatest::<L>(x);
             let power = power_for(most);
-            let sum = digits_of::<L>(blocks, 1.0 / power, [high, middle, low]);
+            let sum = digits_of::<L>(x.as_chunks::<LANES>().0, 1.0 / power, [high, middle, low]);
             *step = power + poison;
             *total = *step * sum;
         }
@@ -85,13 +77,35 @@ impl<'a> Quantize<'a> {
     }
 }
 
+/// Hands over elements as numbers from -127 to 127, sixteen at a time with zeros behind the last;
+/// returns what a number stands for, and the sum of the numbers.
+#[inline(always)]
+pub(super) fn to_codes<L: Lanes>(x: &[f32], mut put: impl FnMut(usize, [i8; LANES])) -> (f32, f32) {
+    let (most, poison) = greatest::<L>(x);
+    let factor = L::splat(if most > 0.0 { 127.0 / most } else { 0.0 });
+    let mut total = L::splat(0.0);
+    for (index, x) in vectors::<L>(x).enumerate() {
+        let whole = x.mul(factor).round();
+        total = total.add(whole);
+        put(index, whole.to_i8());
+    }
+    (most / 127.0 + poison, total.sum())
+}
+
+/// Sixteen elements at a time, with zeros behind the last.
+#[inline(always)]
+pub(super) fn vectors<L: Lanes>(x: &[f32]) -> impl Iterator<Item = L> {
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let rest = (!rest.is_empty()).then(|| L::load_partial(rest));
+    blocks.iter().map(L::load).chain(rest)
+}
+
 /// The greatest absolute value, and zero or, if something is not a finite number, NaN.
 #[inline(always)]
-fn greatest<L: Lanes>(blocks: &[[f32; LANES]]) -> (f32, f32) {
+fn greatest<L: Lanes>(x: &[f32]) -> (f32, f32) {
     let zero = L::splat(0.0);
     let (mut most, mut poison) = (zero, zero);
-    for block in blocks {
-        let x = L::load(block);
+    for x in vectors::<L>(x) {
         // A maximum alone would lose what is not a number.
         poison = x.fma(zero, poison);
         most = most.max(x.max(zero.sub(x)));
