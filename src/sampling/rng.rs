@@ -164,10 +164,12 @@ fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
     use rstest::rstest;
 
     use super::*;
     use crate::generation::Semantics;
+    use crate::sampling::numerics::exponentials;
 
     #[test]
     fn threefry_agrees_with_the_published_vectors() {
@@ -198,6 +200,27 @@ mod tests {
         for (count, expected) in [(counts[0], 0.5), (counts[2], 0.2), (counts[3], 0.3)] {
             let deviation = (20_000.0f64 * expected * (1.0 - expected)).sqrt();
             assert!((f64::from(count) - 20_000.0 * expected).abs() < 5.0 * deviation);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_draw_is_that_of_adding_weights_one_by_one(
+            log_weights in prop::collection::vec(-12.0f32..0.0, 1..400),
+            seed in any::<u64>(),
+        ) {
+            let mut rng = Rng::seeded(seed, Semantics::default().profile());
+            let mut same = rng.clone();
+            let max = maximum(&log_weights);
+            let weights = exponentials(&log_weights, max);
+            let share = same.uniform() * weights.iter().fold(0.0, |sum, weight| sum + weight);
+            let mut below = 0.0;
+            let last = weights.iter().take_while(|weight| {
+                let goes_on = below <= share;
+                below += **weight;
+                goes_on
+            });
+            prop_assert_eq!(rng.inverse_cdf(&log_weights) as usize + 1, last.count());
         }
     }
 
