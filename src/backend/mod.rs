@@ -72,6 +72,12 @@ pub trait Backend: 'static {
     /// If the device has no room.
     fn kv_cache(&self, layers: usize) -> Result<Self::KvCache, BackendError>;
 
+    /// Bytes of the key and the value of one head at one position: f32, unless the backend keeps
+    /// less.
+    fn kv_bytes(&self, head_dim: usize) -> usize {
+        2 * size_of::<f32>() * head_dim
+    }
+
     /// A cache that begins with the first `positions` positions of another one. They are shared
     /// where the backend can; from there on the two grow apart, and neither sees the other.
     ///

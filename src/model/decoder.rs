@@ -128,11 +128,11 @@ impl<B: Backend> Decoder<B> {
         &self.description
     }
 
-    /// Bytes that one position takes in a KV cache of f32 elements.
+    /// Bytes that one position takes in a KV cache.
     #[must_use]
     pub fn kv_bytes_per_position(&self) -> usize {
-        let width = self.spec.dimensions.kv_heads * self.spec.dimensions.head_dim;
-        2 * size_of::<f32>() * width * self.spec.dimensions.layers
+        let head = self.backend.kv_bytes(self.spec.dimensions.head_dim);
+        head * self.spec.dimensions.kv_heads * self.spec.dimensions.layers
     }
 
     /// A new, empty sequence.

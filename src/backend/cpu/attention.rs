@@ -302,20 +302,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_window_forgets_what_lies_before_it() {
+    #[rstest]
+    fn a_window_forgets_what_lies_before_it(#[values(EXACT, FAST)] precision: Precision) {
         let shape = AttentionShape {
             window: Some(2),
             ..SHAPE
         };
         let whole = qkv(40, 0.0);
-        let windowed = attend_one(
-            whole.clone(),
-            &mut KvCache::new(1, Precision::Exact),
-            &shape,
-        );
+        let [mut all, mut last] = caches(precision);
+        let windowed = attend_one(whole.clone(), &mut all, &shape);
         let last_two = whole.each_ref().map(|x| rows(x, 38..40));
-        let expected = attend_one(last_two, &mut KvCache::new(1, Precision::Exact), &SHAPE);
+        let expected = attend_one(last_two, &mut last, &SHAPE);
         assert_eq!(windowed[39 * 32..], expected[32..]);
     }
 

@@ -99,6 +99,10 @@ impl Backend for Cpu {
         Ok(KvCache::new(layers, self.precision))
     }
 
+    fn kv_bytes(&self, head_dim: usize) -> usize {
+        kv_cache::bytes_per_head(head_dim, self.precision)
+    }
+
     fn fork(&self, cache: &KvCache, positions: usize) -> Result<KvCache, BackendError> {
         cache.fork(positions)
     }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::super::quantize::to_codes;
-use super::{BLOCK, Block, Query, VECTORS};
+use super::{BLOCK, Block, Query, VECTORS, add_value};
 use crate::backend::AttentionShape;
 use crate::simd::{CODES, LANES, Lanes};
 
@@ -163,13 +163,8 @@ impl Block for Bytes {
         let rows = rows.chunks_exact(self.head_dim).take(positions.len());
         for (index, value) in rows.enumerate() {
             let value = value[at..][..N * LANES].as_chunks::<LANES>().0;
-            let value: [L; N] = std::array::from_fn(|n| L::from_i8(&value[n]));
-            for h in 0..H {
-                let weight = L::splat(weights[h][index]);
-                for n in 0..N {
-                    sums[h][n] = weight.fma(value[n], sums[h][n]);
-                }
-            }
+            let value = std::array::from_fn(|n| L::from_i8(&value[n]));
+            add_value(&mut sums, weights.map(|weights| weights[index]), value);
         }
         sums
     }
@@ -177,5 +172,20 @@ impl Block for Bytes {
     #[inline(always)]
     fn value(&self, head: usize, position: usize, element: usize) -> f32 {
         f32::from(self.values(head)[position * self.head_dim + element])
+    }
+
+    #[cfg(test)]
+    fn key(&self, head: usize, position: usize, element: usize) -> f32 {
+        let vector = self.keys(head)[element / 4 * VECTORS + position / LANES];
+        let number = vector[position % LANES * 4 + element % 4];
+        (f32::from(number) - f32::from(OFFSET)) * self.key_steps[head][position]
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        size_of_val(self.keys.as_slice())
+            + size_of_val(self.key_steps.as_slice())
+            + size_of_val(self.values.as_slice())
+            + size_of_val(self.value_steps.as_slice())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Block, Query, VECTORS};
+use super::{BLOCK, Block, Query, VECTORS, add_value};
 use crate::backend::AttentionShape;
 use crate::simd::{LANES, Lanes};
 
@@ -124,13 +124,8 @@ impl Block for Floats {
     ) -> [[L; N]; H] {
         for (index, value) in self.values(head, positions).enumerate() {
             let value = value[at..][..N * LANES].as_chunks::<LANES>().0;
-            let value: [L; N] = std::array::from_fn(|n| L::load(&value[n]));
-            for h in 0..H {
-                let weight = L::splat(weights[h][index]);
-                for n in 0..N {
-                    sums[h][n] = weight.fma(value[n], sums[h][n]);
-                }
-            }
+            let value = std::array::from_fn(|n| L::load(&value[n]));
+            add_value(&mut sums, weights.map(|weights| weights[index]), value);
         }
         sums
     }
@@ -138,5 +133,15 @@ impl Block for Floats {
     #[inline(always)]
     fn value(&self, head: usize, position: usize, element: usize) -> f32 {
         self.values[position * self.keys.len() + head * self.head_dim + element]
+    }
+
+    #[cfg(test)]
+    fn key(&self, head: usize, position: usize, element: usize) -> f32 {
+        self.keys[head * self.head_dim + element][position]
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        size_of_val(self.keys.as_slice()) + size_of_val(self.values.as_slice())
     }
 }

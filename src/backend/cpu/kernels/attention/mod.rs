@@ -61,6 +61,29 @@ pub(in super::super) trait Block: Clone {
 
     /// One element of a stored value.
     fn value(&self, head: usize, position: usize, element: usize) -> f32;
+
+    /// One element of a key, as it counts.
+    #[cfg(test)]
+    fn key(&self, head: usize, position: usize, element: usize) -> f32;
+
+    /// Bytes of keys, values, and what they stand for.
+    #[cfg(test)]
+    fn bytes(&self) -> usize;
+}
+
+/// Adds one value to the sums of `H` heads, times the weight that each has for it.
+#[inline(always)]
+fn add_value<L: Lanes, const H: usize, const N: usize>(
+    sums: &mut [[L; N]; H],
+    weights: [f32; H],
+    value: [L; N],
+) {
+    for h in 0..H {
+        let weight = L::splat(weights[h]);
+        for n in 0..N {
+            sums[h][n] = weight.fma(value[n], sums[h][n]);
+        }
+    }
 }
 
 /// One head of a query.
