@@ -7,7 +7,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loopwatch::backend::cpu::Cpu;
-use loopwatch::model::{Decoder, Feed, ModelFiles, ModelRef, Sequence, Wanted};
+use loopwatch::model::{Decoder, Feed, Logits, ModelFiles, ModelRef, Sequence, Wanted};
 
 /// Tokens decoded per sample.
 const TOKENS: u64 = 64;
@@ -20,7 +20,7 @@ fn model() -> Decoder<Cpu> {
     Decoder::load(&files, Cpu::new(threads).expect("threads")).expect("loads")
 }
 
-fn feed(model: &Decoder<Cpu>, sequence: &mut Sequence<Cpu>, tokens: &[u32]) -> Vec<f32> {
+fn feed(model: &Decoder<Cpu>, sequence: &mut Sequence<Cpu>, tokens: &[u32]) -> Logits {
     let mut batch = [Feed {
         sequence,
         tokens,

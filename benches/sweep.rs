@@ -166,6 +166,7 @@ fn engine(options: EngineOptions) -> Engine {
 fn alone(options: &Options) -> EngineOptions {
     EngineOptions {
         precision: options.precision,
+        most_wait: EngineOptions::WHOLE,
         ..EngineOptions::with_threads(options.threads)
     }
 }

@@ -206,6 +206,16 @@ pub trait Backend: 'static {
         (0..tasks).for_each(task);
     }
 
+    /// How many threads [`for_each`](Self::for_each) has.
+    fn threads(&self) -> usize {
+        1
+    }
+
+    /// Takes the memory of what [`to_host`](Self::to_host) gave, for tensors to come.
+    fn reuse(&self, elements: Vec<f32>) {
+        drop(elements);
+    }
+
     /// Brings a tensor to the host, row by row.
     ///
     /// # Errors

@@ -60,6 +60,10 @@ impl Answering {
 
     fn load(&mut self, case: &Case, options: &EngineOptions) -> anyhow::Result<()> {
         let name = models::find(&case.model.resolved)?;
+        let options = &EngineOptions {
+            most_wait: EngineOptions::WHOLE,
+            ..options.clone()
+        };
         let engine = Engine::load(&name, options).map_err(Explained::target)?;
         let description = engine.model().description();
         self.models.push(ModelProvenance {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod counters;
+mod draws;
 mod events;
 mod loaded;
 mod options;
@@ -20,7 +21,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use counters::Counting;
 use thiserror::Error;
@@ -87,6 +88,7 @@ struct Job {
     request: GenerateRequest,
     received: Instant,
     events: mpsc::Sender<events::Batch>,
+    most_wait: Duration,
 }
 
 /// A handle on a loaded model and its thread. The thread ends with the last handle.
@@ -95,6 +97,7 @@ pub struct Engine {
     tasks: mpsc::UnboundedSender<Task>,
     model: Arc<LoadedModel>,
     counting: Counting,
+    most_wait: Duration,
 }
 
 impl Engine {
@@ -108,10 +111,10 @@ impl Engine {
         options.backend.check()?;
         match options.backend {
             #[cfg(feature = "mlx")]
-            BackendKind::Mlx => start(move || Ok((files, Mlx::new()?, options))),
-            _ => start(move || {
+            BackendKind::Mlx => start(files, options, |files, _| Decoder::load(files, Mlx::new()?)),
+            _ => start(files, options, |files, options| {
                 let cpu = Cpu::with(options.threads, options.isa, options.precision)?;
-                Ok((files, cpu, options))
+                Ok(Decoder::load(files, cpu)?.in_parts())
             }),
         }
     }
@@ -124,6 +127,7 @@ impl Engine {
             request,
             received: Instant::now(),
             events,
+            most_wait: self.most_wait,
         };
         if let Err(mpsc::error::SendError(Task::Generate(job))) =
             self.tasks.send(Task::Generate(Box::new(job)))
@@ -173,21 +177,23 @@ impl Engine {
 /// Starts the thread and waits until it has loaded the model. The backend is made on that thread
 /// and never leaves it.
 fn start<B: Backend>(
-    prepare: impl FnOnce() -> Result<(ModelFiles, B, EngineOptions), BackendError> + Send + 'static,
+    files: ModelFiles,
+    options: EngineOptions,
+    load: impl FnOnce(&ModelFiles, &EngineOptions) -> Result<Decoder<B>, ModelError> + Send + 'static,
 ) -> Result<Engine, EngineError> {
     let (tasks, queue) = mpsc::unbounded_channel();
     let (loaded, model) = std::sync::mpsc::channel();
     let counting = Counting::default();
     let counted = counting.clone();
+    let most_wait = options.most_wait;
     let body = move || {
         let load = || -> Result<_, EngineError> {
-            let (files, backend, options) = prepare()?;
-            let decoder = Decoder::load(&files, backend)?;
+            let decoder = load(&files, &options)?;
             let model = Arc::new(LoadedModel::load(files, &decoder)?);
-            Ok((decoder, model, options))
+            Ok((decoder, model))
         };
         match load() {
-            Ok((decoder, model, options)) => {
+            Ok((decoder, model)) => {
                 // The receiver waits right below; it cannot be gone.
                 let _ = loaded.send(Ok(Arc::clone(&model)));
                 scheduler::run(&decoder, &model, &options, counted, queue);
@@ -207,5 +213,6 @@ fn start<B: Backend>(
         tasks,
         model,
         counting,
+        most_wait,
     })
 }

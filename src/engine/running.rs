@@ -132,16 +132,19 @@ impl<'a, B: Backend> Running<'a, B> {
     /// complete, and returns one sequence for each token that some of the others go on with.
     pub(super) fn advance(
         mut self,
-        sampled: impl Iterator<Item = Result<Sampled, EngineError>>,
+        sampled: Vec<Result<Sampled, EngineError>>,
         decoder: &Decoder<B>,
         known: &mut PrefixCache<B>,
     ) -> Vec<Self> {
+        if let Some(id) = agreed(&sampled) {
+            self.tokens.push(id);
+            return vec![self];
+        }
         let mut branches: Vec<(u32, Vec<Writer<'a>>)> = Vec::new();
         let mut complete = Vec::new();
         for (mut writer, sampled) in std::mem::take(&mut self.writers).into_iter().zip(sampled) {
             match sampled {
                 Ok(Sampled { id, end: None }) => {
-                    writer.tell_if_due();
                     match branches.iter_mut().find(|(branch, _)| *branch == id) {
                         Some((_, writers)) => writers.push(writer),
                         None => branches.push((id, vec![writer])),
@@ -204,4 +207,15 @@ impl<'a, B: Backend> Running<'a, B> {
         let fed = &self.tokens[..self.sequence.position()];
         known.keep(decoder, fed, &self.sequence)
     }
+}
+
+/// The token that all go on with, if they do.
+fn agreed(sampled: &[Result<Sampled, EngineError>]) -> Option<u32> {
+    let goes_on = |sampled: &Result<Sampled, EngineError>| match sampled {
+        Ok(Sampled { id, end: None }) => Some(*id),
+        Ok(Sampled { end: Some(_), .. }) | Err(_) => None,
+    };
+    let first = goes_on(sampled.first()?)?;
+    let all = sampled.iter().all(|other| goes_on(other) == Some(first));
+    all.then_some(first)
 }

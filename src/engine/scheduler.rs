@@ -12,12 +12,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::counters::{Counters, Counting};
+use super::draws::Turn;
 use super::prefix_cache::PrefixCache;
 use super::running::Running;
 use super::writer::{Sampled, Writer};
 use super::{EngineError, EngineOptions, Job, LoadedModel, Task};
 use crate::backend::{Backend, BackendError};
-use crate::model::Decoder;
+use crate::generation::Prompt;
+use crate::model::{Decoder, Logits};
 
 /// How long to sleep when every reader is slower than the model.
 const FULL_READERS: Duration = Duration::from_millis(1);
@@ -37,6 +39,7 @@ pub(super) fn run<B: Backend>(
         options,
         known,
         counting,
+        last_prompt: None,
         running: Vec::new(),
     };
     while scheduler.admit(&mut queue) {
@@ -51,6 +54,8 @@ struct Scheduler<'a, B: Backend> {
     options: &'a EngineOptions,
     known: PrefixCache<B>,
     counting: Counting,
+    /// What was tokenized last, with its ids.
+    last_prompt: Option<(Prompt, Vec<u32>)>,
     /// In the order of arrival.
     running: Vec<Running<'a, B>>,
 }
@@ -89,7 +94,7 @@ impl<'a, B: Backend> Scheduler<'a, B> {
     /// with the requests that have the same history, if there are any.
     fn begin(&mut self, job: Job) -> Result<(), EngineError> {
         self.model.check_ids(&job.request.sampling)?;
-        let tokens = self.model.tokenize(&job.request.prompt)?;
+        let tokens = self.tokenize(&job.request.prompt)?;
         match self.running.iter_mut().find(|r| r.tokens() == tokens) {
             Some(same) => same.join(job, self.model)?,
             None => {
@@ -99,6 +104,17 @@ impl<'a, B: Backend> Scheduler<'a, B> {
             }
         }
         Ok(())
+    }
+
+    /// The ids of a prompt. The points of a sweep bring the same one in a row, and a chat template
+    /// takes as long as a pass.
+    fn tokenize(&mut self, prompt: &Prompt) -> Result<Vec<u32>, EngineError> {
+        if let Some((_, tokens)) = self.last_prompt.as_ref().filter(|(last, _)| last == prompt) {
+            return Ok(tokens.clone());
+        }
+        let tokens = self.model.tokenize(prompt)?;
+        self.last_prompt = Some((prompt.clone(), tokens.clone()));
+        Ok(tokens)
     }
 
     /// Ends the requests whose readers have gone. What they computed stays of use.
@@ -217,30 +233,32 @@ impl<'a, B: Backend> Scheduler<'a, B> {
 
     /// Samples the next tokens of the requests whose last one has been fed, and ends those that
     /// are complete.
-    fn advance(&mut self, mut logits: Vec<f32>, parts: &[usize]) {
+    fn advance(&mut self, mut logits: Logits, parts: &[usize]) {
         let complete: Vec<bool> = self
             .running
             .iter()
             .zip(parts)
             .map(|(running, part)| *part > 0 && running.waiting() == 0)
             .collect();
-        let sampled = self.sample(&mut logits, &complete);
+        let complete_ones = self.running.iter().zip(&complete).filter(|(_, c)| **c);
         // Before anybody hears of the tokens.
         self.counting.add(Counters {
             passes: 1,
             computed_tokens: parts.iter().sum::<usize>() as u64,
-            sampled_tokens: sampled.len() as u64,
+            sampled_tokens: complete_ones.map(|(r, _)| r.writers.len() as u64).sum(),
         });
+        let sampled = self.sample(&mut logits, &complete);
+        self.decoder.reuse(logits);
         let mut sampled = sampled.into_iter();
         let (decoder, known) = (self.decoder, &mut self.known);
         let before = std::mem::take(&mut self.running).into_iter().zip(complete);
         for (running, complete) in before {
-            if complete {
-                let sampled = sampled.by_ref().take(running.writers.len());
-                self.running
-                    .extend(running.advance(sampled, decoder, known));
-            } else {
-                self.running.push(running);
+            match complete.then(|| sampled.next()).flatten() {
+                Some(sampled) => {
+                    let branches = running.advance(sampled, decoder, known);
+                    self.running.extend(branches);
+                }
+                None => self.running.push(running),
             }
         }
     }
@@ -248,62 +266,26 @@ impl<'a, B: Backend> Scheduler<'a, B> {
     /// What each writer of the complete sequences draws from the logits behind its sequence.
     fn sample(
         &mut self,
-        logits: &mut [f32],
+        logits: &mut Logits,
         complete: &[bool],
-    ) -> Vec<Result<Sampled, EngineError>> {
+    ) -> Vec<Vec<Result<Sampled, EngineError>>> {
         let model = self.model;
         let complete = self.running.iter_mut().zip(complete).filter(|(_, c)| **c);
-        let rows = complete.zip(logits.chunks_exact_mut(self.decoder.vocab_size()));
-        let rows: Vec<Mutex<Row<'_, 'a>>> = rows
-            .flat_map(|((running, _), logits)| Row::of(&mut running.writers, logits))
+        let turns = complete.zip(logits.rows_mut());
+        let mut turns: Vec<Turn<'_, 'a>> = turns
+            .map(|((running, _), logits)| Turn::new(&mut running.writers, logits))
+            .collect();
+        let tasks: Vec<_> = Turn::tasks(&mut turns)
+            .into_iter()
             .map(Mutex::new)
             .collect();
-        self.decoder.for_each(rows.len(), |index| {
-            // Each index comes once, so a row is never locked twice.
-            if let Ok(mut row) = rows[index].try_lock() {
-                row.sample(model);
+        self.decoder.for_each(tasks.len(), |index| {
+            // Each index comes once, so turns are never locked twice.
+            if let Ok(mut turns) = tasks[index].try_lock() {
+                Turn::draw_all(&mut turns, model);
             }
         });
-        rows.into_iter()
-            .filter_map(|row| row.into_inner().ok()?.sampled)
-            .collect()
-    }
-}
-
-/// The logits of one request, and what becomes of them.
-struct Row<'w, 'a> {
-    writer: &'w mut Writer<'a>,
-    logits: Logits<'w>,
-    sampled: Option<Result<Sampled, EngineError>>,
-}
-
-/// Sampling changes the logits, so several who share them need copies.
-enum Logits<'w> {
-    Own(&'w mut [f32]),
-    Shared(&'w [f32]),
-}
-
-impl<'w, 'a> Row<'w, 'a> {
-    fn of(writers: &'w mut [Writer<'a>], logits: &'w mut [f32]) -> Vec<Self> {
-        let row = |writer, logits| Self {
-            writer,
-            logits,
-            sampled: None,
-        };
-        match writers {
-            [writer] => vec![row(writer, Logits::Own(logits))],
-            _ => {
-                let logits = &*logits;
-                let writers = writers.iter_mut();
-                writers.map(|w| row(w, Logits::Shared(logits))).collect()
-            }
-        }
-    }
-
-    fn sample(&mut self, model: &LoadedModel) {
-        self.sampled = Some(match &mut self.logits {
-            Logits::Own(logits) => self.writer.sample(logits, model),
-            Logits::Shared(logits) => self.writer.sample(&mut logits.to_vec(), model),
-        });
+        drop(tasks);
+        turns.into_iter().map(|turn| turn.sampled).collect()
     }
 }

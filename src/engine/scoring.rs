@@ -66,7 +66,7 @@ impl ScoreJob {
                 logits,
             };
             let rows = decoder.feed(&mut [feed])?;
-            for row in rows.chunks_exact(decoder.vocab_size()) {
+            for row in rows.rows() {
                 if self.rows.blocking_send(Ok(row.to_vec())).is_err() {
                     return Ok(());
                 }

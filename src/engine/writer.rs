@@ -11,18 +11,13 @@ use super::answer::Answer;
 use super::events::Batch;
 use super::repetition::RepetitionWatch;
 use super::{EngineError, Job, LoadedModel};
-use crate::generation::{Event, EventKind, FinishReason, SamplingParams, Usage};
-use crate::sampling::{Sampler, Sequence};
+use crate::generation::{Event, EventKind, FinishReason, SamplingParams, Token, Usage};
+use crate::sampling::{Choice, Draw, Rng, Sampler, Sequence};
 use crate::text::Grammar;
 
 /// Batches that one step may hand over: what was held before a long step, and an error behind what
 /// was held. A reader that has less room than this makes its own request wait.
 const ROOM: usize = 3;
-
-/// How long a token may wait for the ones behind it. Waking a reader costs about six microseconds
-/// (an `eventfd` on Linux, measured), and the cores are the model's; whoever reads a stream
-/// cannot tell a millisecond, and the events' times are those of the tokens.
-const MOST_WAIT: Duration = Duration::from_millis(1);
 
 /// The answer to one request as it is written.
 pub(super) struct Writer<'a> {
@@ -30,6 +25,8 @@ pub(super) struct Writer<'a> {
     top_logprobs: usize,
     events: mpsc::Sender<Batch>,
     received: Instant,
+    /// How long a token may wait for the ones behind it.
+    most_wait: Duration,
     pub(super) usage: Usage,
     sampler: Sampler,
     /// What the answer has to be, if it is not free.
@@ -65,6 +62,7 @@ impl<'a> Writer<'a> {
             request,
             received,
             events,
+            most_wait,
         } = job;
         let sampling = request.sampling;
         let usage = Usage {
@@ -94,6 +92,7 @@ impl<'a> Writer<'a> {
             top_logprobs: request.top_logprobs,
             events,
             received,
+            most_wait,
             usage,
             held: Vec::new(),
             told: received,
@@ -115,16 +114,49 @@ impl<'a> Writer<'a> {
         self.events.capacity() >= ROOM.min(self.events.max_capacity())
     }
 
-    /// Samples one token from the logits behind the last one.
-    pub(super) fn sample(
-        &mut self,
-        logits: &mut [f32],
-        model: &LoadedModel,
-    ) -> Result<Sampled, EngineError> {
+    /// What decides the next token, besides the logits; `None` if the form of the answer does.
+    pub(super) fn choice(&self) -> Option<Choice> {
+        match self.grammar {
+            Some(_) => None,
+            None => Some(self.sampler.choice(self.top_logprobs)),
+        }
+    }
+
+    /// A draw from the logits behind the last token. Its token goes to [`Self::write`].
+    pub(super) fn draw<'s>(
+        &'s mut self,
+        choice: Option<Choice>,
+        logits: &'s mut [f32],
+    ) -> Result<Draw<'s>, EngineError> {
         if let Some(grammar) = &mut self.grammar {
             grammar.restrict(logits)?;
         }
-        let token = self.sampler.sample(logits, self.top_logprobs);
+        let choice = choice.unwrap_or_else(|| self.sampler.choice(self.top_logprobs));
+        Ok(Draw::new(&mut self.sampler, choice, logits))
+    }
+
+    /// The state of its random numbers, behind a draw.
+    pub(super) fn rng(&self) -> &Rng {
+        self.sampler.rng()
+    }
+
+    /// Goes on with the token of another writer, whose choice was equal.
+    pub(super) fn follow(
+        &mut self,
+        token: Token,
+        rng: &Rng,
+        model: &LoadedModel,
+    ) -> Result<Sampled, EngineError> {
+        self.sampler.follow(&token, rng);
+        self.write(token, model)
+    }
+
+    /// Goes on with a token.
+    pub(super) fn write(
+        &mut self,
+        token: Token,
+        model: &LoadedModel,
+    ) -> Result<Sampled, EngineError> {
         self.usage.output_tokens += 1;
         let generated = self.usage.output_tokens;
         if !token.logprob.is_finite() {
@@ -156,12 +188,15 @@ impl<'a> Writer<'a> {
         } else {
             repeats.then_some(FinishReason::Repetition)
         };
+        if end.is_none() {
+            self.tell_if_due();
+        }
         Ok(Sampled { id, end })
     }
 
     /// Gives the reader what it has waited for long enough; the first token goes out at once.
-    pub(super) fn tell_if_due(&mut self) {
-        if self.usage.output_tokens <= 1 || self.told.elapsed() >= MOST_WAIT {
+    fn tell_if_due(&mut self) {
+        if self.usage.output_tokens <= 1 || self.told.elapsed() >= self.most_wait {
             self.tell();
         }
     }

@@ -7,13 +7,14 @@
 
 use super::architecture::{DecoderSpec, Head};
 use super::layer::{Layer, Linear, Loader};
-use super::{Checkpoint, Config, ModelError, ModelFiles, architecture};
+use super::{Checkpoint, Config, Logits, ModelError, ModelFiles, architecture};
 use crate::backend::{Backend, BackendError, Segment};
 
 /// A loaded model over the backend that computes it.
 pub struct Decoder<B: Backend> {
-    backend: B,
-    spec: DecoderSpec,
+    pub(super) backend: B,
+    pub(super) spec: DecoderSpec,
+    pub(super) pass: Pass<B>,
     description: String,
     embedding: B::Matrix,
     layers: Vec<Layer<B>>,
@@ -21,6 +22,9 @@ pub struct Decoder<B: Backend> {
     /// `None` if the embedding is the output layer.
     head: Option<B::Matrix>,
 }
+
+/// How a batch is computed: whole, or in parts.
+pub(super) type Pass<B> = fn(&Decoder<B>, &mut [Feed<'_, B>]) -> Result<Logits, ModelError>;
 
 /// One sequence of tokens: its KV cache, and how long it is.
 pub struct Sequence<B: Backend> {
@@ -109,6 +113,7 @@ impl<B: Backend> Decoder<B> {
             ),
             backend,
             spec,
+            pass: Self::feed_whole,
             embedding,
             layers,
             norm,
@@ -168,15 +173,27 @@ impl<B: Backend> Decoder<B> {
         self.backend.for_each(tasks, task);
     }
 
+    /// Takes the memory of logits back, for passes to come.
+    pub fn reuse(&self, logits: Logits) {
+        for rows in logits.into_pieces() {
+            self.backend.reuse(rows);
+        }
+    }
+
     /// Extends every sequence of a batch by its tokens. Returns the logits after the
-    /// tokens that want them, `[tokens, vocabulary]`, in order.
+    /// tokens that want them, in order.
     ///
     /// A sequence gets the same bits whatever else is in the batch, and however its tokens are
     /// cut into calls.
     ///
     /// # Errors
     /// If an id is outside the vocabulary, or the backend fails.
-    pub fn feed(&self, batch: &mut [Feed<'_, B>]) -> Result<Vec<f32>, ModelError> {
+    pub fn feed(&self, batch: &mut [Feed<'_, B>]) -> Result<Logits, ModelError> {
+        (self.pass)(self, batch)
+    }
+
+    /// [`feed`](Self::feed), all sequences together.
+    pub(super) fn feed_whole(&self, batch: &mut [Feed<'_, B>]) -> Result<Logits, ModelError> {
         let mut tokens = Vec::new();
         let mut positions = Vec::new();
         let mut wanted = Vec::new();
@@ -211,7 +228,7 @@ impl<B: Backend> Decoder<B> {
             feed.sequence.position += feed.tokens.len();
         }
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Logits::none(self.vocab_size()));
         }
         let backend = &self.backend;
         let last = backend.select(x, &wanted)?;
@@ -221,7 +238,7 @@ impl<B: Backend> Decoder<B> {
         if let Some(cap) = self.spec.logits_softcap {
             logits = backend.softcap(logits, cap)?;
         }
-        Ok(backend.to_host(logits)?)
+        Ok(Logits::of(backend.to_host(logits)?, self.vocab_size()))
     }
 
     /// The activations behind the last layer.

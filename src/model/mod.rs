@@ -15,8 +15,10 @@ mod error;
 mod files;
 mod hub;
 mod layer;
+mod logits;
 mod mapping;
 mod packed;
+mod parts;
 mod quantization;
 
 pub use builtin::names as builtin_names;
@@ -26,4 +28,5 @@ pub use decoder::{Decoder, Feed, Sequence, Wanted};
 pub use error::ModelError;
 pub use files::{ModelFiles, ModelRef};
 pub use hub::{HubName, HubProgress, HubSettings, HubSnapshot, fetch};
+pub use logits::Logits;
 pub use quantization::Quantization;

@@ -277,7 +277,7 @@ mod tests {
             p in 0.001f64..1.0,
             k in 1usize..200,
         ) {
-            crate::sampling::numerics::log_softmax(&mut logprobs);
+            crate::sampling::numerics::log_softmax(&mut [&mut logprobs]);
             type Filter<'a> = &'a dyn Fn(&mut [f32]);
             let filters: [Filter<'_>; 5] = [
                 &|l| top_p(l, p, Semantics::MlxLm0_32_2.profile()),

@@ -23,8 +23,12 @@ pub use filters::{min_p, top_k, top_p, xtc};
 pub use penalties::Penalties;
 pub use rng::Rng;
 
-use crate::generation::{EndOfSequence, Profile, SamplingParams, Token};
+use std::borrow::Cow;
+
+use crate::generation::{EndOfSequence, Profile, SamplingParams, Semantics, Token};
 use numerics::{constant, first_equal, greatest, log_softmax};
+use penalties::Changes;
+use rng::{RandomDraw, categorical};
 
 /// What a sampler has to know about the sequence that it continues.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,60 +87,185 @@ impl Sampler {
     /// Chooses the next token from the model's raw logits, and reports `top` alternatives.
     /// The logits are changed in place. An empty vocabulary gives token 0.
     pub fn sample(&mut self, logits: &mut [f32], top: usize) -> Token {
-        self.penalties.apply(&self.history, logits);
-        let margin = margin(logits);
-        log_softmax(logits);
-        let token = Token {
-            id: self.choose(logits),
-            logprob: 0.0,
-            margin,
-            top: likeliest(logits, top),
-        };
-        self.history.push(token.id);
-        Token {
-            logprob: logits.get(token.id as usize).copied().unwrap_or(0.0),
-            ..token
+        let mut draw = [Draw {
+            changes: self.penalties.changes(&self.history),
+            sampler: self,
+            logits,
+            top,
+        }];
+        // There is one token for each draw.
+        sample_together(&mut draw).swap_remove(0)
+    }
+
+    /// What decides the next token, besides the logits. What `top` alternatives are reported
+    /// counts as well.
+    #[must_use]
+    pub fn choice(&self, top: usize) -> Choice {
+        let params = &self.params;
+        let random = (params.temperature != 0.0).then(|| Random {
+            rng: self.rng.clone(),
+            temperature: params.temperature,
+            top_p: params.top_p,
+            min_p: params.min_p,
+            top_k: params.top_k,
+            xtc: (params.xtc_probability > 0.0).then(|| Xtc {
+                probability: params.xtc_probability,
+                threshold: params.xtc_threshold,
+                exempt: self.xtc_exempt.clone(),
+            }),
+            semantics: params.semantics,
+        });
+        Choice {
+            changes: self.penalties.changes(&self.history),
+            random,
+            top,
         }
     }
 
-    fn choose(&mut self, logprobs: &[f32]) -> u32 {
-        if self.params.temperature == 0.0 {
-            return argmax(logprobs);
+    /// Goes on with a token that another sampler chose, whose choice was equal.
+    pub fn follow(&mut self, token: &Token, rng: &Rng) {
+        self.rng = rng.clone();
+        self.history.push(token.id);
+    }
+
+    /// The state of its random numbers.
+    #[must_use]
+    pub fn rng(&self) -> &Rng {
+        &self.rng
+    }
+
+    /// The random choice of a token; `None` if the likeliest is chosen.
+    fn random_draw<'s>(&'s mut self, logprobs: &'s [f32]) -> Option<RandomDraw<'s>> {
+        let temperature = self.params.temperature;
+        if temperature == 0.0 {
+            return None;
         }
         let profile = self.params.semantics.profile();
-        let mut kept = logprobs.to_vec();
-        self.filter(&mut kept, profile);
-        // Python divides in f64, and MLX narrows the quotient.
-        let inverse = constant(1.0 / self.params.temperature, profile.constants);
-        for value in &mut kept {
-            *value *= inverse;
-        }
-        self.rng.categorical(&kept)
+        let mut values = Cow::Borrowed(logprobs);
+        self.filter(&mut values, profile);
+        Some(RandomDraw {
+            rng: &mut self.rng,
+            values,
+            // Python divides in f64, and MLX narrows the quotient.
+            factor: constant(1.0 / temperature, profile.constants),
+        })
     }
 
     /// The filters see the distribution at temperature 1, whatever the temperature.
-    fn filter(&mut self, kept: &mut [f32], profile: &Profile) {
+    fn filter(&mut self, kept: &mut Cow<'_, [f32]>, profile: &Profile) {
         let params = &self.params;
         if params.top_p > 0.0 && params.top_p < 1.0 {
-            top_p(kept, params.top_p, profile);
+            top_p(kept.to_mut(), params.top_p, profile);
         }
         if params.min_p > 0.0 {
-            min_p(kept, params.min_p, profile.constants);
+            min_p(kept.to_mut(), params.min_p, profile.constants);
         }
         // Each step draws, whether XTC then applies or not.
         let probability = constant(params.xtc_probability, profile.constants);
         if params.xtc_probability > 0.0 && self.rng.uniform() <= probability {
             xtc(
-                kept,
+                kept.to_mut(),
                 params.xtc_threshold,
                 &self.xtc_exempt,
                 profile.constants,
             );
         }
         if params.top_k > 0 {
-            top_k(kept, params.top_k);
+            top_k(kept.to_mut(), params.top_k);
         }
     }
+}
+
+/// What decides which token a sampler chooses from given logits: where it is equal, so is the token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    changes: Changes,
+    /// `None` if the likeliest token is chosen.
+    random: Option<Random>,
+    top: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Random {
+    rng: Rng,
+    temperature: f64,
+    top_p: f64,
+    min_p: f64,
+    top_k: usize,
+    xtc: Option<Xtc>,
+    semantics: Semantics,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Xtc {
+    probability: f64,
+    threshold: f64,
+    exempt: Vec<u32>,
+}
+
+/// A token that is to be chosen.
+#[derive(Debug)]
+pub struct Draw<'a> {
+    sampler: &'a mut Sampler,
+    changes: Changes,
+    top: usize,
+    logits: &'a mut [f32],
+}
+
+impl<'a> Draw<'a> {
+    /// The token of a choice of `sampler`, from the model's raw logits, which are changed in place.
+    pub fn new(sampler: &'a mut Sampler, choice: Choice, logits: &'a mut [f32]) -> Self {
+        Self {
+            sampler,
+            changes: choice.changes,
+            top: choice.top,
+            logits,
+        }
+    }
+}
+
+/// [`Sampler::sample`] for several sequences: the same tokens, in less time, since most of a draw
+/// is a sum whose additions wait for each other.
+pub fn sample_together(draws: &mut [Draw<'_>]) -> Vec<Token> {
+    let margins = draws.iter_mut().map(|draw| {
+        draw.changes.apply(draw.logits);
+        margin(draw.logits)
+    });
+    let margins: Vec<f32> = margins.collect();
+    let mut rows: Vec<_> = draws.iter_mut().map(|draw| &mut *draw.logits).collect();
+    log_softmax(&mut rows);
+    let ids = choose(draws);
+    let draws = draws.iter_mut().zip(margins).zip(ids);
+    draws
+        .map(|((draw, margin), id)| {
+            draw.sampler.history.push(id);
+            Token {
+                id,
+                logprob: draw.logits.get(id as usize).copied().unwrap_or(0.0),
+                margin,
+                top: likeliest(draw.logits, draw.top),
+            }
+        })
+        .collect()
+}
+
+/// Each draw's token, from its log-probabilities.
+fn choose(draws: &mut [Draw<'_>]) -> Vec<u32> {
+    let mut ids = vec![0; draws.len()];
+    let (mut places, mut random) = (Vec::new(), Vec::new());
+    for (place, draw) in draws.iter_mut().enumerate() {
+        match draw.sampler.random_draw(draw.logits) {
+            None => ids[place] = argmax(draw.logits),
+            Some(draw) => {
+                places.push(place);
+                random.push(draw);
+            }
+        }
+    }
+    for (place, id) in places.into_iter().zip(categorical(&mut random)) {
+        ids[place] = id;
+    }
+    ids
 }
 
 /// The first of the greatest values; of none, 0.
@@ -187,6 +316,8 @@ fn likeliest(logprobs: &[f32], count: usize) -> Vec<(u32, f32)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::generation::SamplingSettings;
 
@@ -277,6 +408,88 @@ mod tests {
                     ..Default::default()
                 };
                 Sampler::new(&params(settings), &Sequence::default()).sample(&mut logits, 2);
+            }
+        }
+    }
+
+    /// Settings that do the same at first, and then not.
+    fn some_settings() -> impl Strategy<Value = SamplingSettings> {
+        let penalty = prop_oneof![Just(1.0), Just(1.3)];
+        let window = prop_oneof![Just(2usize), Just(3), Just(8)];
+        let temperature = prop_oneof![Just(0.0), Just(0.9)];
+        (
+            penalty,
+            window,
+            temperature,
+            0u64..2,
+            prop_oneof![Just(1.0), Just(0.9)],
+        )
+            .prop_map(
+                |(penalty, window, temperature, seed, top_p)| SamplingSettings {
+                    repetition_penalty: Some(penalty),
+                    repetition_context_size: Some(window),
+                    temperature: Some(temperature),
+                    seed: Some(seed),
+                    top_p: Some(top_p),
+                    ..Default::default()
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn who_follows_an_equal_choice_goes_on_as_if_it_had_drawn(
+            settings in prop::collection::vec(some_settings(), 2..7),
+            logits in prop::collection::vec(prop::collection::vec(-2.0f32..2.0, 6), 12),
+        ) {
+            let new = |settings: &SamplingSettings| {
+                Sampler::new(&params(settings.clone()), &ends_with(&[5]))
+            };
+            let mut alone: Vec<Sampler> = settings.iter().map(new).collect();
+            let mut sharing: Vec<Sampler> = settings.iter().map(new).collect();
+            for logits in logits {
+                let expected = alone.iter_mut().map(|s| s.sample(&mut logits.clone(), 1));
+                let expected: Vec<Token> = expected.collect();
+                let choices: Vec<Choice> = sharing.iter().map(|s| s.choice(1)).collect();
+                for index in 0..sharing.len() {
+                    let leader = choices[..index].iter().position(|c| *c == choices[index]);
+                    let token = match leader {
+                        Some(leader) => {
+                            let rng = sharing[leader].rng().clone();
+                            sharing[index].follow(&expected[leader], &rng);
+                            expected[leader].clone()
+                        }
+                        None => sharing[index].sample(&mut logits.clone(), 1),
+                    };
+                    prop_assert_eq!(&token, &expected[index]);
+                }
+            }
+        }
+
+        #[test]
+        fn draws_together_are_those_of_each_alone(
+            settings in prop::collection::vec(some_settings(), 0..10),
+            logits in prop::collection::vec(prop::collection::vec(-2.0f32..2.0, 70), 10),
+        ) {
+            let new = |settings: &SamplingSettings| {
+                Sampler::new(&params(settings.clone()), &ends_with(&[5]))
+            };
+            let mut alone: Vec<Sampler> = settings.iter().map(new).collect();
+            let mut together: Vec<Sampler> = settings.iter().map(new).collect();
+            for _ in 0..3 {
+                let rows = alone.iter_mut().zip(&logits);
+                let expected: Vec<Token> =
+                    rows.map(|(sampler, row)| sampler.sample(&mut row.clone(), 2)).collect();
+                let mut rows = logits.clone();
+                let mut draws: Vec<Draw<'_>> = together
+                    .iter_mut()
+                    .zip(&mut rows)
+                    .map(|(sampler, row)| {
+                        let choice = sampler.choice(2);
+                        Draw::new(sampler, choice, row)
+                    })
+                    .collect();
+                prop_assert_eq!(sample_together(&mut draws), expected);
             }
         }
     }

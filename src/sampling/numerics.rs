@@ -59,11 +59,38 @@ pub(super) fn exp(x: f32) -> f32 {
     f32::from_bits(((whole as i32 + 127) as u32) << 23) * power
 }
 
-/// [`exp`] of `x - shift` for many values at a time, with the same bits, handed to `visit` in
-/// order until it says that it has seen enough.
+/// Log-weights: each value times the factor, less the shift.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogWeights<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) factor: f32,
+    pub(super) shift: f32,
+}
+
+impl LogWeights<'_> {
+    /// The exponential of one.
+    fn exp(self, value: f32) -> f32 {
+        exp(value * self.factor - self.shift)
+    }
+
+    /// The exponentials of sixteen.
+    #[inline(always)]
+    fn exp_block<L: Lanes>(self, block: &[f32; LANES]) -> [f32; LANES] {
+        let x = L::load(block).mul(L::splat(self.factor));
+        let x = x.sub(L::splat(self.shift));
+        // Outside, and for what is not a number, the plain function has branches.
+        let usual = |x: &f32| (-88.0..=88.0).contains(x);
+        match x.store().iter().all(usual) {
+            true => exp_lanes(x).store(),
+            false => block.map(|value| self.exp(value)),
+        }
+    }
+}
+
+/// [`exp`] of many log-weights, with the same bits, handed to `visit` in order until it says that
+/// it has seen enough.
 struct Exponentials<'a, V> {
-    values: &'a [f32],
-    shift: f32,
+    log_weights: LogWeights<'a>,
     visit: V,
 }
 
@@ -72,24 +99,16 @@ impl<V: FnMut(f32) -> ControlFlow<()>> Kernel for Exponentials<'_, V> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
-        let (blocks, rest) = self.values.as_chunks::<LANES>();
-        let shift = L::splat(self.shift);
+        let (blocks, rest) = self.log_weights.values.as_chunks::<LANES>();
         for block in blocks {
-            let x = L::load(block).sub(shift);
-            // Outside, and for what is not a number, the plain function has branches.
-            let usual = |x: &f32| (-88.0..=88.0).contains(x);
-            let exponentials = match x.store().iter().all(usual) {
-                true => exp_lanes(x).store(),
-                false => block.map(|value| exp(value - self.shift)),
-            };
-            for exponential in exponentials {
+            for exponential in self.log_weights.exp_block::<L>(block) {
                 if (self.visit)(exponential).is_break() {
                     return;
                 }
             }
         }
         for value in rest {
-            if (self.visit)(exp(value - self.shift)).is_break() {
+            if (self.visit)(self.log_weights.exp(*value)).is_break() {
                 return;
             }
         }
@@ -112,56 +131,93 @@ fn exp_lanes<L: Lanes>(x: L) -> L {
     whole.exp2_whole().mul(power)
 }
 
-/// Visits the exponentials of `values - shift` in order, until `visit` has seen enough.
+/// Visits the exponentials of log-weights in order, until `visit` has seen enough.
 pub(super) fn visit_exponentials(
-    values: &[f32],
-    shift: f32,
+    log_weights: LogWeights<'_>,
     visit: impl FnMut(f32) -> ControlFlow<()>,
 ) {
-    Isa::best().run(Exponentials {
-        values,
-        shift,
-        visit,
-    });
+    Isa::best().run(Exponentials { log_weights, visit });
 }
 
 /// The exponentials of `values - shift`.
 pub(super) fn exponentials(values: &[f32], shift: f32) -> Vec<f32> {
     let mut all = Vec::with_capacity(values.len());
-    visit_exponentials(values, shift, |exponential| {
+    let log_weights = LogWeights {
+        values,
+        factor: 1.0,
+        shift,
+    };
+    visit_exponentials(log_weights, |exponential| {
         all.push(exponential);
         ControlFlow::Continue(())
     });
     all
 }
 
-/// The sum of the exponentials of `values - shift`, added one by one. The additions wait for each
-/// other, and the exponentials are computed meanwhile.
-pub(super) fn sum_of_exponentials(values: &[f32], shift: f32) -> f32 {
-    let mut sum = 0.0;
-    visit_exponentials(values, shift, |exponential| {
-        sum += exponential;
-        ControlFlow::Continue(())
-    });
-    sum
-}
-
 /// How many exponentials lie between two of the [`running_sums`].
 pub(super) const STRETCH: usize = 64;
 
-/// [`sum_of_exponentials`] as it stands behind each [`STRETCH`] of values, and behind the last.
-pub(super) fn running_sums(values: &[f32], shift: f32) -> Vec<f32> {
-    let mut sums = Vec::with_capacity(values.len().div_ceil(STRETCH));
-    let (mut sum, mut seen) = (0.0, 0);
-    visit_exponentials(values, shift, |exponential| {
-        sum += exponential;
-        seen += 1;
-        if seen % STRETCH == 0 || seen == values.len() {
-            sums.push(sum);
+/// How many rows are summed at a time.
+pub(super) const TOGETHER: usize = 4;
+
+/// For each row the sum of its exponentials, added one by one, as it stands behind each
+/// [`STRETCH`] of them and behind the last.
+///
+/// The additions of a row wait for each other, four cycles each; those of several rows do not, so
+/// four sums take hardly longer than one.
+pub(super) fn running_sums(rows: &[LogWeights<'_>]) -> Vec<Vec<f32>> {
+    let mut sums = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(TOGETHER) {
+        match *rows {
+            [a, b, c, d] if [b, c, d].iter().all(|x| x.values.len() == a.values.len()) => {
+                sums.extend(Isa::best().run(RunningSums([a, b, c, d])));
+            }
+            _ => {
+                let each = rows
+                    .iter()
+                    .flat_map(|row| Isa::best().run(RunningSums([*row])));
+                sums.extend(each);
+            }
         }
-        ControlFlow::Continue(())
-    });
+    }
     sums
+}
+
+/// Rows of the same length.
+struct RunningSums<'a, const N: usize>([LogWeights<'a>; N]);
+
+impl<const N: usize> Kernel for RunningSums<'_, N> {
+    type Output = [Vec<f32>; N];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> [Vec<f32>; N] {
+        let rows = self.0;
+        let blocks = rows.map(|row| row.values.as_chunks::<LANES>());
+        let length = rows.iter().map(|row| row.values.len()).min().unwrap_or(0);
+        let mut all = [(); N].map(|()| Vec::with_capacity(length.div_ceil(STRETCH)));
+        let mut sums = [0.0; N];
+        for stretch in 0..length.div_ceil(STRETCH) {
+            let end = (STRETCH * (stretch + 1)).min(length);
+            for block in STRETCH / LANES * stretch..end / LANES {
+                let exponentials: [[f32; LANES]; N] =
+                    std::array::from_fn(|n| rows[n].exp_block::<L>(&blocks[n].0[block]));
+                for lane in 0..LANES {
+                    for (sum, exponentials) in sums.iter_mut().zip(&exponentials) {
+                        *sum += exponentials[lane];
+                    }
+                }
+            }
+            for n in 0..N {
+                if end == length {
+                    for value in blocks[n].1 {
+                        sums[n] += rows[n].exp(*value);
+                    }
+                }
+                all[n].push(sums[n]);
+            }
+        }
+        all
+    }
 }
 
 /// Natural logarithm with the bits of glibc's `logf`, which MLX calls: a table of 16 intervals and
@@ -302,16 +358,26 @@ impl Kernel for FirstEqual<'_> {
     }
 }
 
-/// `x - log Σ exp x` in place (`backend/cpu/logsumexp.cpp`; mlx-lm subtracts it).
-pub(super) fn log_softmax(values: &mut [f32]) {
-    let max = maximum(values);
-    let log_sum = if max.is_infinite() {
-        max
-    } else {
-        log(sum_of_exponentials(values, max)) + max
-    };
-    for value in values {
-        *value -= log_sum;
+/// `x - log Σ exp x` in place, for each row (`backend/cpu/logsumexp.cpp`; mlx-lm subtracts it).
+pub(super) fn log_softmax(rows: &mut [&mut [f32]]) {
+    let shifted = rows.iter().map(|values| LogWeights {
+        shift: maximum(values),
+        factor: 1.0,
+        values,
+    });
+    let shifted: Vec<_> = shifted.collect();
+    let finite = shifted.iter().filter(|row| !row.shift.is_infinite());
+    let sums = running_sums(&finite.copied().collect::<Vec<_>>());
+    let mut sums = sums.iter().map(|sums| sums.last().copied().unwrap_or(0.0));
+    let log_sums = shifted.iter().map(|row| match row.shift.is_infinite() {
+        true => row.shift,
+        false => log(sums.next().unwrap_or(0.0)) + row.shift,
+    });
+    let log_sums: Vec<f32> = log_sums.collect();
+    for (values, log_sum) in rows.iter_mut().zip(log_sums) {
+        for value in values.iter_mut() {
+            *value -= log_sum;
+        }
     }
 }
 
@@ -371,17 +437,43 @@ mod tests {
                 -130.0f32..100.0, -1.0f32..1.0, Just(f32::NEG_INFINITY), Just(f32::NAN), Just(0.0),
             ], 0..70),
             shift in -5.0f32..5.0,
+            factor in prop_oneof![Just(1.0f32), 0.3f32..3.0],
         ) {
             let bits = |e: f32| if e.is_nan() { None } else { Some(e.to_bits()) };
-            let expected: Vec<_> = values.iter().map(|value| bits(exp(value - shift))).collect();
+            let expected: Vec<_> = values.iter().map(|value| bits(exp(value * factor - shift))).collect();
             for isa in Isa::available() {
                 let mut out = Vec::new();
-                isa.run(Exponentials { values: &values, shift, visit: |exponential| {
+                let log_weights = LogWeights { values: &values, factor, shift };
+                isa.run(Exponentials { log_weights, visit: |exponential| {
                     out.push(exponential);
                     ControlFlow::Continue(())
                 }});
                 let found: Vec<_> = out.into_iter().map(bits).collect();
                 prop_assert_eq!(&found, &expected, "{}", isa);
+            }
+        }
+
+        #[test]
+        fn sums_of_rows_together_are_those_of_adding_one_by_one(
+            rows in prop::collection::vec(prop::collection::vec(-9.0f32..0.0, 150), 0..10),
+            lengths in prop::collection::vec(prop_oneof![Just(150usize), 0usize..150], 10),
+        ) {
+            let rows = rows.iter().zip(lengths).map(|(row, length)| LogWeights {
+                values: &row[..length],
+                factor: 1.5,
+                shift: -1.0,
+            });
+            let rows: Vec<_> = rows.collect();
+            let all = running_sums(&rows);
+            prop_assert_eq!(all.len(), rows.len());
+            for (row, sums) in rows.iter().zip(all) {
+                let mut sum = 0.0;
+                let mut expected = Vec::new();
+                for stretch in row.values.chunks(STRETCH) {
+                    stretch.iter().for_each(|value| sum += row.exp(*value));
+                    expected.push(sum);
+                }
+                prop_assert_eq!(sums, expected);
             }
         }
 

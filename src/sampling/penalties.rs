@@ -1,11 +1,13 @@
 //! Logit bias and the three penalties on recent tokens.
 
+use std::sync::Arc;
+
 use crate::generation::SamplingParams;
 
 /// The processors of one sequence: what they add, and to whom they do not apply.
 #[derive(Debug, Clone)]
 pub struct Penalties {
-    bias: Vec<(u32, f32)>,
+    bias: Arc<[(u32, f32)]>,
     repetition: Option<Penalty>,
     presence: Option<Penalty>,
     frequency: Option<Penalty>,
@@ -55,40 +57,31 @@ impl Penalties {
         }
     }
 
+    /// What they do to raw logits, given the tokens that windows are cut from, oldest first.
+    pub fn changes(&self, history: &[u32]) -> Changes {
+        let once = |penalty: &Option<Penalty>| {
+            let penalty = (*penalty)?;
+            let ids = distinct(self.recent(history, penalty));
+            (!ids.is_empty()).then_some((penalty.value, ids))
+        };
+        let each = |penalty: &Option<Penalty>| {
+            let penalty = (*penalty)?;
+            let mut ids = self.recent(history, penalty);
+            ids.sort_unstable();
+            (!ids.is_empty()).then_some((penalty.value, ids))
+        };
+        Changes {
+            repetition: once(&self.repetition),
+            presence: once(&self.presence),
+            frequency: each(&self.frequency),
+            bias: self.bias.clone(),
+        }
+    }
+
     /// Changes raw logits, given the tokens that windows are cut from, oldest first. Ids outside
     /// the vocabulary are left alone.
-    ///
-    /// In order (mlx-lm 0.32.2, `sample_utils.py`, `make_logits_processors`):
-    /// - bias: `l + b`;
-    /// - repetition (Keskar et al. 2019, with the sign rule): `l / p` if `l >= 0`, else `l · p`,
-    ///   once per distinct token of its window;
-    /// - presence: `l - p`, once per distinct token of its window;
-    /// - frequency: `l - p` for each occurrence in its window.
     pub fn apply(&self, history: &[u32], logits: &mut [f32]) {
-        for (id, bias) in &self.bias {
-            change(logits, *id, |logit| logit + bias);
-        }
-        if let Some(penalty) = self.repetition {
-            for id in distinct(self.recent(history, penalty)) {
-                change(logits, id, |logit| {
-                    if logit < 0.0 {
-                        logit * penalty.value
-                    } else {
-                        logit / penalty.value
-                    }
-                });
-            }
-        }
-        if let Some(penalty) = self.presence {
-            for id in distinct(self.recent(history, penalty)) {
-                change(logits, id, |logit| logit - penalty.value);
-            }
-        }
-        if let Some(penalty) = self.frequency {
-            for id in self.recent(history, penalty) {
-                change(logits, id, |logit| logit - penalty.value);
-            }
-        }
+        self.changes(history).apply(logits);
     }
 
     /// The tokens of a window that may be penalised.
@@ -99,6 +92,50 @@ impl Penalties {
         };
         let window = history[from..].iter().copied();
         window.filter(|id| !self.exempt.contains(id)).collect()
+    }
+}
+
+/// What penalties do to the logits of one step. Those that do the same are equal, whatever their
+/// windows are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changes {
+    bias: Arc<[(u32, f32)]>,
+    /// By how much, and of which tokens, in ascending order.
+    repetition: Option<(f32, Vec<u32>)>,
+    presence: Option<(f32, Vec<u32>)>,
+    /// A token comes as often as it is penalised.
+    frequency: Option<(f32, Vec<u32>)>,
+}
+
+impl Changes {
+    /// Changes raw logits. Ids outside the vocabulary are left alone.
+    ///
+    /// In order (mlx-lm 0.32.2, `sample_utils.py`, `make_logits_processors`):
+    /// - bias: `l + b`;
+    /// - repetition (Keskar et al. 2019, with the sign rule): `l / p` if `l >= 0`, else `l · p`,
+    ///   once per distinct token of its window;
+    /// - presence: `l - p`, once per distinct token of its window;
+    /// - frequency: `l - p` for each occurrence in its window.
+    pub fn apply(&self, logits: &mut [f32]) {
+        for (id, bias) in &*self.bias {
+            change(logits, *id, |logit| logit + bias);
+        }
+        if let Some((penalty, ids)) = &self.repetition {
+            for id in ids {
+                change(logits, *id, |logit| {
+                    if logit < 0.0 {
+                        logit * penalty
+                    } else {
+                        logit / penalty
+                    }
+                });
+            }
+        }
+        for (penalty, ids) in [&self.presence, &self.frequency].into_iter().flatten() {
+            for id in ids {
+                change(logits, *id, |logit| logit - penalty);
+            }
+        }
     }
 }
 

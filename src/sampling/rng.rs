@@ -3,15 +3,18 @@
 //! Follows MLX 0.32.4 (`mlx/random.cpp`, `mlx/backend/cpu/threefry.h`): a seed is a key, and each
 //! draw splits the key into the next state and the key to use.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use super::argmax;
-use super::numerics::{STRETCH, constant, log, maximum, running_sums, visit_exponentials};
+use super::numerics::{
+    LogWeights, STRETCH, constant, log, maximum, running_sums, visit_exponentials,
+};
 use crate::generation::{Categorical, CompiledConstants, Profile};
 
 /// A stream of draws.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rng {
     key: [u32; 2],
     method: Categorical,
@@ -19,7 +22,7 @@ pub struct Rng {
 }
 
 /// How a random word becomes a number from 0 to below 1.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Scale {
     divisor: f32,
     most: f32,
@@ -58,34 +61,21 @@ impl Rng {
     /// An index drawn with probability proportional to the exponential of its log-weight.
     /// Weights of negative infinity are never drawn, unless all are.
     pub fn categorical(&mut self, log_weights: &[f32]) -> u32 {
-        match self.method {
-            Categorical::InverseCdf => self.inverse_cdf(log_weights),
-            Categorical::GumbelMax => self.gumbel_max(log_weights),
-        }
+        let draw = RandomDraw {
+            rng: self,
+            values: Cow::Borrowed(log_weights),
+            factor: 1.0,
+        };
+        // There is one index for each draw.
+        categorical(&mut [draw]).swap_remove(0)
     }
 
     /// The last index whose lower bound in the cumulative distribution is not above one uniform
     /// share of the total. The uniform number is below 1 by half a unit in the last place of any
     /// total, so the share is below the total, and an index without weight is never the last.
-    fn inverse_cdf(&mut self, log_weights: &[f32]) -> u32 {
-        let max = maximum(log_weights);
-        if max.is_infinite() {
-            let equal = |log_weight: &f32| match *log_weight == max {
-                true => 0.0,
-                false => f32::NEG_INFINITY,
-            };
-            let equal: Vec<f32> = log_weights.iter().map(equal).collect();
-            return self.inverse_cdf_from(&equal, 0.0);
-        }
-        self.inverse_cdf_from(log_weights, max)
-    }
-
-    /// The same, with weights relative to the exponential of `max`. Additions wait for each other,
-    /// so they are done once, and the stretch of the share is known from the sums on the way.
-    fn inverse_cdf_from(&mut self, log_weights: &[f32], max: f32) -> u32 {
-        let uniform = self.uniform();
-        let sums = running_sums(log_weights, max);
-        let share = uniform * sums.last().copied().unwrap_or(0.0);
+    /// Weights are added once: the stretch that the share lies in is known from the running sums.
+    fn inverse_cdf(&mut self, log_weights: LogWeights<'_>, sums: &[f32]) -> u32 {
+        let share = self.uniform() * sums.last().copied().unwrap_or(0.0);
         // Not the same as `<=`: with something that is not a number, no sum is above the share.
         let whole =
             sums.partition_point(|sum| !matches!(sum.partial_cmp(&share), Some(Ordering::Greater)));
@@ -93,9 +83,13 @@ impl Rng {
             0 => 0.0,
             _ => sums[whole - 1],
         };
-        let start = (whole * STRETCH).min(log_weights.len());
+        let start = (whole * STRETCH).min(log_weights.values.len());
+        let rest = LogWeights {
+            values: &log_weights.values[start..],
+            ..log_weights
+        };
         let mut seen = start as u32;
-        visit_exponentials(&log_weights[start..], max, |weight| {
+        visit_exponentials(rest, |weight| {
             if below > share {
                 return ControlFlow::Break(());
             }
@@ -107,10 +101,10 @@ impl Rng {
     }
 
     /// The first of the greatest `l - ln(-ln u)`, each with its own uniform number.
-    fn gumbel_max(&mut self, log_weights: &[f32]) -> u32 {
-        let mut noisy = uniforms(self.next_key(), log_weights.len(), self.scale);
-        for (value, log_weight) in noisy.iter_mut().zip(log_weights) {
-            *value = -log(-log(*value)) + log_weight;
+    fn gumbel_max(&mut self, values: &[f32], factor: f32) -> u32 {
+        let mut noisy = uniforms(self.next_key(), values.len(), self.scale);
+        for (noise, value) in noisy.iter_mut().zip(values) {
+            *noise = -log(-log(*noise)) + value * factor;
         }
         argmax(&noisy)
     }
@@ -122,6 +116,69 @@ impl Rng {
         self.key = [a, b];
         [c, d]
     }
+}
+
+/// An index that is to be drawn.
+pub(super) struct RandomDraw<'a> {
+    /// By whom.
+    pub(super) rng: &'a mut Rng,
+    /// Log-weights are these,
+    pub(super) values: Cow<'a, [f32]>,
+    /// times this.
+    pub(super) factor: f32,
+}
+
+impl RandomDraw<'_> {
+    /// The greatest log-weight, if the draw needs sums of exponentials. If that is infinite, those
+    /// that are equal to it share all the weight.
+    fn shift(&mut self) -> Option<f32> {
+        if self.rng.method == Categorical::GumbelMax {
+            return None;
+        }
+        // Multiplication keeps the order, also where it rounds.
+        let shift = maximum(&self.values) * self.factor;
+        if shift.is_finite() {
+            return Some(shift);
+        }
+        let factor = std::mem::replace(&mut self.factor, 1.0);
+        let values = self.values.to_mut();
+        values.iter_mut().for_each(|value| *value *= factor);
+        let max = maximum(values);
+        for value in values {
+            *value = match *value == max {
+                true => 0.0,
+                false => f32::NEG_INFINITY,
+            };
+        }
+        Some(0.0)
+    }
+}
+
+/// [`Rng::categorical`] for several streams at a time.
+pub(super) fn categorical(draws: &mut [RandomDraw<'_>]) -> Vec<u32> {
+    let shifts: Vec<Option<f32>> = draws.iter_mut().map(RandomDraw::shift).collect();
+    let inverse = draws.iter().zip(&shifts).filter_map(|(draw, shift)| {
+        Some(LogWeights {
+            values: &draw.values,
+            factor: draw.factor,
+            shift: (*shift)?,
+        })
+    });
+    let sums = running_sums(&inverse.collect::<Vec<_>>());
+    let mut sums = sums.iter();
+    let draw = |(draw, shift): (&mut RandomDraw<'_>, Option<f32>)| match shift {
+        None => draw.rng.gumbel_max(&draw.values, draw.factor),
+        Some(shift) => {
+            let log_weights = LogWeights {
+                values: &draw.values,
+                factor: draw.factor,
+                shift,
+            };
+            let sums = sums.next().map_or(&[][..], Vec::as_slice);
+            draw.rng.inverse_cdf(log_weights, sums)
+        }
+    };
+    draws.iter_mut().zip(shifts).map(draw).collect()
 }
 
 /// `count` uniform numbers of one key. Counter `i` goes with counter `i + half`; an odd count
@@ -220,7 +277,7 @@ mod tests {
                 below += **weight;
                 goes_on
             });
-            prop_assert_eq!(rng.inverse_cdf(&log_weights) as usize + 1, last.count());
+            prop_assert_eq!(rng.categorical(&log_weights) as usize + 1, last.count());
         }
     }
 

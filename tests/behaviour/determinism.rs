@@ -66,6 +66,7 @@ fn plain() -> EngineOptions {
         prefill_chunk: usize::MAX,
         max_batch: 1,
         prefix_cache_bytes: 0,
+        most_wait: EngineOptions::STREAMED,
     }
 }
 
@@ -129,6 +130,43 @@ fn nothing_but_the_request_decides_the_bits(
         assert_eq!(bits(&together(&engine)), reference, "{model}");
         // Again, with whatever this engine remembers now.
         assert_eq!(bits(&one_by_one(&engine)), reference, "{model}");
+    }
+}
+
+/// Sequences enough that each thread takes some through all layers, and draws for four at a time.
+#[rstest]
+fn a_batch_in_parts_has_the_bits_of_each_alone(
+    #[values(Precision::Exact, Precision::Fast)] precision: Precision,
+    #[values(2, 3)] threads: usize,
+) {
+    let many = || {
+        let short = requests().into_iter().cycle().take(45).enumerate();
+        short.map(|(index, request)| GenerateRequest {
+            sampling: SamplingParams {
+                seed: Some(index as u64 / 5),
+                temperature: [0.0, 0.8, 1.3][index % 3],
+                max_tokens: 6 + index % 4,
+                ..request.sampling
+            },
+            ..request
+        })
+    };
+    let plain = EngineOptions {
+        precision,
+        ..plain()
+    };
+    for model in models() {
+        let alone = engine(&model, plain.clone());
+        let reference: Vec<_> = many()
+            .map(|request| collect(alone.submit(request)))
+            .collect();
+        let together = EngineOptions {
+            threads,
+            max_batch: 64,
+            ..plain.clone()
+        };
+        let answers = all(&engine(&model, together), many().collect());
+        assert_eq!(bits(&answers), bits(&reference), "{model}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::Mutex;
 
 /// Most buffers that a thread keeps.
 const MOST_BUFFERS: usize = 16;
@@ -13,7 +14,32 @@ const MOST_BUFFERS: usize = 16;
 const MOST_ELEMENTS: usize = 4 << 20;
 
 thread_local! {
-    static UNUSED: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static UNUSED: RefCell<Unused> = const { RefCell::new(Unused(Vec::new())) };
+}
+
+/// What came back from outside, for whichever thread needs it.
+static RETURNED: Mutex<Unused> = Mutex::new(Unused(Vec::new()));
+/// Elements from which on a buffer may be one of these.
+const RETURNED_FROM: usize = 1 << 14;
+
+/// Buffers that nobody uses.
+struct Unused(Vec<Vec<f32>>);
+
+impl Unused {
+    /// The smallest one with room for `length` elements.
+    fn take(&mut self, length: usize) -> Option<Vec<f32>> {
+        let fitting = self.0.iter().enumerate();
+        let fitting = fitting.filter(|(_, buffer)| buffer.capacity() >= length);
+        let (index, _) = fitting.min_by_key(|(_, buffer)| buffer.capacity())?;
+        Some(self.0.swap_remove(index))
+    }
+
+    fn put(&mut self, buffer: Vec<f32>) {
+        let kept: usize = self.0.iter().map(Vec::capacity).sum();
+        if self.0.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
+            self.0.push(buffer);
+        }
+    }
 }
 
 /// Elements of a tensor.
@@ -23,25 +49,32 @@ pub(super) struct Buffer(Vec<f32>);
 impl Buffer {
     /// `length` elements, each of which is to be written before it is read: they may be anything.
     pub(super) fn unwritten(length: usize) -> Self {
-        let smallest = |unused: &mut Vec<Vec<f32>>| {
-            let fitting = unused.iter().enumerate();
-            let fitting = fitting.filter(|(_, buffer)| buffer.capacity() >= length);
-            let (index, _) = fitting.min_by_key(|(_, buffer)| buffer.capacity())?;
-            Some(unused.swap_remove(index))
-        };
-        let known = UNUSED.try_with(|unused| smallest(&mut unused.borrow_mut()));
+        let known = UNUSED.try_with(|unused| unused.borrow_mut().take(length));
+        let known = known.ok().flatten().or_else(|| match length {
+            RETURNED_FROM.. => RETURNED.try_lock().ok()?.take(length),
+            _ => None,
+        });
         Self(match known {
-            Ok(Some(mut buffer)) => {
+            Some(mut buffer) => {
                 buffer.resize(length, 0.0);
                 buffer
             }
-            _ => vec![0.0; length],
+            None => vec![0.0; length],
         })
     }
 
-    /// The elements, for somebody who keeps them.
+    /// The elements, for somebody who keeps them, or [returns](Self::returned) them.
     pub(super) fn into_vec(mut self) -> Vec<f32> {
         std::mem::take(&mut self.0)
+    }
+
+    /// Takes elements back, for buffers of any thread.
+    pub(super) fn returned(elements: Vec<f32>) {
+        if elements.capacity() >= RETURNED_FROM
+            && let Ok(mut returned) = RETURNED.try_lock()
+        {
+            returned.put(elements);
+        }
     }
 }
 
@@ -58,13 +91,7 @@ impl Drop for Buffer {
             return;
         }
         // A thread that ends keeps nothing.
-        let _ = UNUSED.try_with(|unused| {
-            let mut unused = unused.borrow_mut();
-            let kept: usize = unused.iter().map(Vec::capacity).sum();
-            if unused.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
-                unused.push(buffer);
-            }
-        });
+        let _ = UNUSED.try_with(|unused| unused.borrow_mut().put(buffer));
     }
 }
 
@@ -99,10 +126,21 @@ mod tests {
             drop(Buffer::from(vec![0.0; MOST_ELEMENTS / 4]));
             drop([(); 4].map(|()| Buffer::from(vec![0.0; MOST_ELEMENTS / 2])));
         }
-        UNUSED.with_borrow(|unused| {
+        UNUSED.with_borrow(|Unused(unused)| {
             assert!(unused.len() <= MOST_BUFFERS);
             assert!(unused.iter().map(Vec::capacity).sum::<usize>() <= MOST_ELEMENTS);
         });
+    }
+
+    #[test]
+    fn what_one_thread_took_out_another_may_use() {
+        // Other tests return buffers too, but none of this size.
+        let length = MOST_ELEMENTS - 12_345;
+        let place = Buffer::from(vec![1.0; length]).into_vec();
+        let address = place.as_ptr() as usize;
+        Buffer::returned(place);
+        let other = std::thread::spawn(move || Buffer::unwritten(length).as_ptr() as usize);
+        assert_eq!(other.join().expect("no panic"), address);
     }
 
     #[test]

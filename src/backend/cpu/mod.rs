@@ -229,6 +229,14 @@ impl Backend for Cpu {
         self.pool.for_each(tasks, task);
     }
 
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    fn reuse(&self, elements: Vec<f32>) {
+        Buffer::returned(elements);
+    }
+
     fn to_host(&self, x: Tensor) -> Result<Vec<f32>, BackendError> {
         Ok(x.data.into_vec())
     }

@@ -10,7 +10,7 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle, Thread};
 
 use super::BackendError;
@@ -116,13 +116,19 @@ impl Pool {
             (0..tasks).for_each(task);
             return;
         }
+        let Ok(turn) = self.turn.try_lock() else {
+            // Somebody else uses the threads, or the caller is one of them and has its part of a
+            // larger piece of work: it does all of this alone.
+            (0..tasks).for_each(task);
+            return;
+        };
         let threads = self.threads();
         let start = |range: usize| range * tasks / threads;
         let next: Vec<_> = (0..threads)
             .map(|range| OwnLine(AtomicUsize::new(start(range))))
             .collect();
         let arrived = AtomicUsize::new(0);
-        self.run(&|| {
+        self.run(turn, &|| {
             let own = arrived.fetch_add(1, Ordering::Relaxed);
             for range in (own..own + threads).map(|range| range % threads) {
                 loop {
@@ -153,12 +159,7 @@ impl Pool {
         });
     }
 
-    fn run(&self, work: &(dyn Fn() + Sync)) {
-        let Ok(turn) = self.turn.try_lock() else {
-            // Somebody else uses the threads: the caller does all of it alone.
-            work();
-            return;
-        };
+    fn run(&self, turn: MutexGuard<'_, ()>, work: &(dyn Fn() + Sync)) {
         self.shared.open(work);
         for worker in &self.workers {
             worker.thread.unpark();

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Config;
-use dimensions::Dimensions;
+pub(super) use dimensions::Dimensions;
 use rope::{Rotary, Rotation};
 
 pub(super) use spec::{DecoderSpec, Head, LayerKind, Norms, Projections};
