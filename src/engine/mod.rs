@@ -2,8 +2,9 @@
 //!
 //! [`Engine`] is a cheap handle: requests go in, timestamped events come out. The thread decodes
 //! all running requests together, lets new ones join at any step, and drops one whose reader has
-//! gone within a step. Requests with the same history compute it once. What shares a batch, and whether a prompt's beginning was computed before,
-//! changes no bit of an answer. The engine does not know scenarios, HTTP or tests.
+//! gone within a step. Requests with the same history compute it once. What shares a batch, and
+//! whether a prompt's beginning was computed before, changes no bit of an answer. The engine does
+//! not know scenarios, HTTP or tests.
 
 mod answer;
 mod counters;

@@ -20,14 +20,13 @@ mod rng;
 
 pub use distortion::{Distortion, TeacherForced};
 pub use filters::{min_p, top_k, top_p, xtc};
-pub use penalties::Penalties;
+pub use penalties::{Changes, Penalties};
 pub use rng::Rng;
 
 use std::borrow::Cow;
 
 use crate::generation::{EndOfSequence, Profile, SamplingParams, Semantics, Token};
 use numerics::{constant, first_equal, greatest, log_softmax};
-use penalties::Changes;
 use rng::{RandomDraw, categorical};
 
 /// What a sampler has to know about the sequence that it continues.
