@@ -435,17 +435,19 @@ mod tests {
             )
     }
 
+    fn samplers(settings: &[SamplingSettings]) -> Vec<Sampler> {
+        let settings = settings.iter().cloned();
+        let sampler = |settings| Sampler::new(&params(settings), &ends_with(&[5]));
+        settings.map(sampler).collect()
+    }
+
     proptest! {
         #[test]
         fn who_follows_an_equal_choice_goes_on_as_if_it_had_drawn(
             settings in prop::collection::vec(some_settings(), 2..7),
             logits in prop::collection::vec(prop::collection::vec(-2.0f32..2.0, 6), 12),
         ) {
-            let new = |settings: &SamplingSettings| {
-                Sampler::new(&params(settings.clone()), &ends_with(&[5]))
-            };
-            let mut alone: Vec<Sampler> = settings.iter().map(new).collect();
-            let mut sharing: Vec<Sampler> = settings.iter().map(new).collect();
+            let [mut alone, mut sharing] = [samplers(&settings), samplers(&settings)];
             for logits in logits {
                 let expected = alone.iter_mut().map(|s| s.sample(&mut logits.clone(), 1));
                 let expected: Vec<Token> = expected.collect();
@@ -470,11 +472,7 @@ mod tests {
             settings in prop::collection::vec(some_settings(), 0..10),
             logits in prop::collection::vec(prop::collection::vec(-2.0f32..2.0, 70), 10),
         ) {
-            let new = |settings: &SamplingSettings| {
-                Sampler::new(&params(settings.clone()), &ends_with(&[5]))
-            };
-            let mut alone: Vec<Sampler> = settings.iter().map(new).collect();
-            let mut together: Vec<Sampler> = settings.iter().map(new).collect();
+            let [mut alone, mut together] = [samplers(&settings), samplers(&settings)];
             for _ in 0..3 {
                 let rows = alone.iter_mut().zip(&logits);
                 let expected: Vec<Token> =

@@ -158,7 +158,7 @@ pub(super) fn exponentials(values: &[f32], shift: f32) -> Vec<f32> {
 pub(super) const STRETCH: usize = 64;
 
 /// How many rows are summed at a time.
-pub(super) const TOGETHER: usize = 4;
+const TOGETHER: usize = 4;
 
 /// For each row the sum of its exponentials, added one by one, as it stands behind each
 /// [`STRETCH`] of them and behind the last.

@@ -59,22 +59,20 @@ impl Penalties {
 
     /// What they do to raw logits, given the tokens that windows are cut from, oldest first.
     pub fn changes(&self, history: &[u32]) -> Changes {
-        let once = |penalty: &Option<Penalty>| {
-            let penalty = (*penalty)?;
-            let ids = distinct(self.recent(history, penalty));
-            (!ids.is_empty()).then_some((penalty.value, ids))
-        };
-        let each = |penalty: &Option<Penalty>| {
-            let penalty = (*penalty)?;
+        let of = |penalty: Option<Penalty>, once: bool| {
+            let penalty = penalty?;
             let mut ids = self.recent(history, penalty);
             ids.sort_unstable();
+            if once {
+                ids.dedup();
+            }
             (!ids.is_empty()).then_some((penalty.value, ids))
         };
         Changes {
-            repetition: once(&self.repetition),
-            presence: once(&self.presence),
-            frequency: each(&self.frequency),
-            bias: self.bias.clone(),
+            bias: Arc::clone(&self.bias),
+            repetition: of(self.repetition, true),
+            presence: of(self.presence, true),
+            frequency: of(self.frequency, false),
         }
     }
 
@@ -137,12 +135,6 @@ impl Changes {
             }
         }
     }
-}
-
-fn distinct(mut ids: Vec<u32>) -> Vec<u32> {
-    ids.sort_unstable();
-    ids.dedup();
-    ids
 }
 
 fn change(logits: &mut [f32], id: u32, change: impl FnOnce(f32) -> f32) {
