@@ -140,7 +140,7 @@ fn a_batch_in_parts_has_the_bits_of_each_alone(
     #[values(2, 3)] threads: usize,
 ) {
     let many = || {
-        let short = requests().into_iter().cycle().take(45).enumerate();
+        let short = requests().into_iter().cycle().take(90).enumerate();
         short.map(|(index, request)| GenerateRequest {
             sampling: SamplingParams {
                 seed: Some(index as u64 / 5),
@@ -162,7 +162,7 @@ fn a_batch_in_parts_has_the_bits_of_each_alone(
             .collect();
         let together = EngineOptions {
             threads,
-            max_batch: 64,
+            max_batch: 90,
             ..plain.clone()
         };
         let answers = all(&engine(&model, together), many().collect());
