@@ -1,5 +1,6 @@
-//! What this machine can do at most: bytes read from memory and f32 multiply-adds per second,
-//! with one thread and with all. An engine is judged against these, not against a data sheet.
+//! What this machine can do at most: bytes read from memory, f32 multiply-adds and products of whole
+//! numbers per second, with one thread and with all. An engine is judged against these, not against
+//! a data sheet.
 //!
 //! `cargo bench --bench machine` prints text, and one JSON object with `-- --json`.
 
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loopwatch::measure::Spread;
-use loopwatch::simd::{Isa, Kernel, LANES, Lanes};
+use loopwatch::simd::{CODES, Isa, Kernel, LANES, Lanes};
 
 /// Numbers of eight bytes in the buffer that is read: 1 GiB, far more than any cache.
 const WORDS: usize = 1 << 27;
@@ -33,6 +34,7 @@ fn main() -> std::io::Result<()> {
     for threads in counts {
         rows.push(("read_bytes_per_second", threads, read(&buffer, threads)));
         rows.push(("f32_flop_per_second", threads, multiply_add(threads)));
+        rows.push(("integer_products_per_second", threads, products(threads)));
     }
     match std::env::args().any(|argument| argument == "--json") {
         true => json(&rows),
@@ -60,6 +62,9 @@ fn text(rows: &[Row]) -> std::io::Result<()> {
         let [median, min, max] = [median, min, max].map(|rate| rate / 1e9);
         let name = match *what {
             "read_bytes_per_second" => "memory read, GB/s".to_owned(),
+            "integer_products_per_second" => {
+                format!("products of 4 and 8 bits ({}), G/s", Isa::best())
+            }
             _ => format!("f32 multiply-add ({}), GFLOP/s", Isa::best()),
         };
         let plural = if *threads == 1 { "" } else { "s" };
@@ -126,6 +131,45 @@ impl Kernel for Chains {
             }
         }
         chains.into_iter().fold(0.0, |sum, chain| sum + chain.sum())
+    }
+}
+
+/// Products of codes of four bits with numbers of eight, added up, that `threads` threads do per
+/// second: what products of weights of four bits are made of.
+fn products(threads: usize) -> Vec<f64> {
+    let products = (CODES * CHAINS * STEPS * threads) as f64;
+    let measure = || {
+        together(threads, |_| {
+            black_box(Isa::best().run(Products { steps: STEPS }))
+        })
+    };
+    (0..REPEATS)
+        .map(|_| products / measure().as_secs_f64())
+        .collect()
+}
+
+/// Chains of sums of products in registers.
+struct Products {
+    steps: usize,
+}
+
+impl Kernel for Products {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> f32 {
+        let codes = L::codes(&black_box([1; CODES]));
+        let x = black_box([1, -1, 1, -1]);
+        let mut chains = [L::no_integers(); CHAINS];
+        for _ in 0..self.steps {
+            for chain in &mut chains {
+                *chain = L::dot4(*chain, codes, x);
+            }
+        }
+        let sums = chains
+            .into_iter()
+            .map(|chain| L::from_integers(chain).sum());
+        sums.sum()
     }
 }
 

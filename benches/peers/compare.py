@@ -258,6 +258,7 @@ def machine_table(results: Results) -> str:
     for name, text in (
         ("read_bytes_per_second", "memory read, GB/s"),
         ("f32_flop_per_second", f"f32 multiply-add ({isa}), GFLOP/s"),
+        ("integer_products_per_second", f"products of 4 and 8 bits ({isa}), G/s"),
     ):
         for threads in results.thread_counts():
             values = [sample / 1e9 for sample in results.limit(name, threads)]
