@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit::Explained;
 use super::models;
+use crate::assertion::{Way, ways};
 use crate::backend::{BackendKind, Precision};
 use crate::endpoint::{Endpoint, HttpEndpoint, HttpOptions};
 use crate::engine::{Engine, EngineOptions};
@@ -35,6 +37,10 @@ impl Answering {
         options: &EngineOptions,
         folder: &Path,
     ) -> anyhow::Result<Self> {
+        let options = &EngineOptions {
+            most_wait: most_wait(cases),
+            ..options.clone()
+        };
         let mut answering = Self::default();
         let mut served: Vec<(Answerer, String)> = Vec::new();
         for case in cases {
@@ -60,10 +66,6 @@ impl Answering {
 
     fn load(&mut self, case: &Case, options: &EngineOptions) -> anyhow::Result<()> {
         let name = models::find(&case.model.resolved)?;
-        let options = &EngineOptions {
-            most_wait: EngineOptions::WHOLE,
-            ..options.clone()
-        };
         let engine = Engine::load(&name, options).map_err(Explained::target)?;
         let description = engine.model().description();
         self.models.push(ModelProvenance {
@@ -157,4 +159,16 @@ fn key(endpoint: &HttpEndpoint) -> anyhow::Result<Option<Secret>> {
         )));
     }
     Ok(Some(Secret::new(key)))
+}
+
+/// Whoever counts what others get while an answer is written has to hear of it before the end.
+fn most_wait(cases: &[Case]) -> Duration {
+    let counts = |case: &Case| {
+        let mut ways = ways(&case.assertions, case.asked()).into_iter();
+        ways.any(|way| matches!(way, Way::Beside(_)))
+    };
+    match cases.iter().any(counts) {
+        true => EngineOptions::STREAMED,
+        false => EngineOptions::WHOLE,
+    }
 }
