@@ -33,7 +33,7 @@ fn main() -> std::io::Result<()> {
     let mut rows = Vec::new();
     for threads in counts {
         rows.push(("read_bytes_per_second", threads, read(&buffer, threads)));
-        rows.push(("f32_flop_per_second", threads, multiply_add(threads)));
+        rows.push(("f32_flop_per_second", threads, multiply_adds(threads)));
         rows.push(("integer_products_per_second", threads, products(threads)));
     }
     match std::env::args().any(|argument| argument == "--json") {
@@ -99,33 +99,41 @@ fn sum(words: &[u64]) -> u64 {
     all.fold(0, |sum, word| sum.wrapping_add(*word))
 }
 
-/// Floating-point operations per second of `threads` threads together, two for each multiply-add.
-fn multiply_add(threads: usize) -> Vec<f64> {
-    let operations = (2 * LANES * CHAINS * STEPS * threads) as f64;
-    let measure = || {
-        together(threads, |_| {
-            black_box(Isa::best().run(Chains { steps: STEPS }))
-        })
-    };
+/// Floating-point operations per second, two for each multiply-add.
+fn multiply_adds(threads: usize) -> Vec<f64> {
+    rate(threads, 2 * LANES * CHAINS * STEPS, || {
+        Isa::best().run(MultiplyAdds)
+    })
+}
+
+/// Products of codes of four bits with numbers of eight, added up, per second: what products of
+/// weights of four bits are made of.
+fn products(threads: usize) -> Vec<f64> {
+    rate(threads, CODES * CHAINS * STEPS, || {
+        Isa::best().run(Products)
+    })
+}
+
+/// Operations per second of `threads` threads together, where `work` is so many of them.
+fn rate(threads: usize, operations: usize, work: impl Fn() -> f32 + Sync) -> Vec<f64> {
+    let operations = (operations * threads) as f64;
     (0..REPEATS)
-        .map(|_| operations / measure().as_secs_f64())
+        .map(|_| operations / together(threads, |_| work()).as_secs_f64())
         .collect()
 }
 
 /// Chains of multiply-adds in registers.
-struct Chains {
-    steps: usize,
-}
+struct MultiplyAdds;
 
-impl Kernel for Chains {
+impl Kernel for MultiplyAdds {
     type Output = f32;
 
     #[inline(always)]
     fn run<L: Lanes>(self) -> f32 {
         let factor = L::splat(black_box(0.999_999));
         let summand = L::splat(black_box(1e-6));
-        let mut chains = [L::splat(black_box(1.0)); CHAINS];
-        for _ in 0..self.steps {
+        let mut chains = [(); CHAINS].map(|()| black_box(L::splat(1.0)));
+        for _ in 0..STEPS {
             for chain in &mut chains {
                 *chain = chain.fma(factor, summand);
             }
@@ -134,24 +142,8 @@ impl Kernel for Chains {
     }
 }
 
-/// Products of codes of four bits with numbers of eight, added up, that `threads` threads do per
-/// second: what products of weights of four bits are made of.
-fn products(threads: usize) -> Vec<f64> {
-    let products = (CODES * CHAINS * STEPS * threads) as f64;
-    let measure = || {
-        together(threads, |_| {
-            black_box(Isa::best().run(Products { steps: STEPS }))
-        })
-    };
-    (0..REPEATS)
-        .map(|_| products / measure().as_secs_f64())
-        .collect()
-}
-
 /// Chains of sums of products in registers.
-struct Products {
-    steps: usize,
-}
+struct Products;
 
 impl Kernel for Products {
     type Output = f32;
@@ -160,8 +152,8 @@ impl Kernel for Products {
     fn run<L: Lanes>(self) -> f32 {
         let codes = L::codes(&black_box([1; CODES]));
         let x = black_box([1, -1, 1, -1]);
-        let mut chains = [L::no_integers(); CHAINS];
-        for _ in 0..self.steps {
+        let mut chains = [(); CHAINS].map(|()| black_box(L::no_integers()));
+        for _ in 0..STEPS {
             for chain in &mut chains {
                 *chain = L::dot4(*chain, codes, x);
             }

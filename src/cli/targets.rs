@@ -161,14 +161,46 @@ fn key(endpoint: &HttpEndpoint) -> anyhow::Result<Option<Secret>> {
     Ok(Some(Secret::new(key)))
 }
 
-/// Whoever counts what others get while an answer is written has to hear of it before the end.
+/// Cases that look at when tokens come get them as they come: they count what others get before an
+/// answer ends, or wait for a pause.
 fn most_wait(cases: &[Case]) -> Duration {
-    let counts = |case: &Case| {
+    let looks = |case: &Case| {
         let mut ways = ways(&case.assertions, case.asked()).into_iter();
-        ways.any(|way| matches!(way, Way::Beside(_)))
+        case.limits.stall_limit.is_some() || ways.any(|way| matches!(way, Way::Beside(_)))
     };
-    match cases.iter().any(counts) {
+    match cases.iter().any(looks) {
         true => EngineOptions::STREAMED,
         false => EngineOptions::WHOLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::generation::SamplingSettings;
+    use crate::plan::{Overrides, expand};
+    use crate::scenario::Scenario;
+
+    #[rstest]
+    #[case::neither("assert: [not-loop, deterministic]", EngineOptions::WHOLE)]
+    #[case::company("assert: [batch-invariant: 2]", EngineOptions::STREAMED)]
+    #[case::a_pause(
+        "assert: [not-loop], limits: {stall_limit: 20ms}",
+        EngineOptions::STREAMED
+    )]
+    fn who_looks_at_when_tokens_come_gets_them_as_they_come(
+        #[case] what: &str,
+        #[case] expected: Duration,
+    ) {
+        let text = format!(
+            "version: 1\ndescription: d\nwhy: w\ntests:\n\
+             - {{id: plain, user: u, assert: [not-loop]}}\n- {{id: a, user: u, {what}}}\n"
+        );
+        let scenario = Scenario::parse(Path::new("s.yaml"), &text).expect("valid");
+        let (overrides, sampling) = (Overrides::default(), SamplingSettings::default());
+        let cases = expand(&[scenario], &overrides, &sampling).expect("a plan");
+        assert_eq!(most_wait(&cases), expected);
     }
 }
