@@ -2,8 +2,8 @@
 
 use super::style::{self, BAD, BOLD, DIM, GOOD, LOOP, RESET};
 use crate::loops::LoopVerdict;
-use crate::metrics::Timings;
 use crate::record::{CaseRecord, CaseVerdict, ControlRecord, RunRecord};
+use crate::report::{pooled_decode_tps, slowest_ttft};
 
 /// Column widths, fixed before the first row is known.
 #[derive(Debug)]
@@ -41,32 +41,19 @@ impl Table {
             CaseVerdict::Failed => (BAD, "✗ FAIL"),
             CaseVerdict::Errored => (BAD, "! ERROR"),
         };
-        let timings: Vec<Timings> = case
-            .run
-            .conversation
-            .exchanges
-            .iter()
-            .map(|exchange| Timings::of(&exchange.transcript))
-            .collect();
+        let conversation = &case.run.conversation;
         let found = loop_of(&case.run);
         let loop_colour = if found == "–" { DIM } else { LOOP };
         format!(
             "{colour}{word:<8}{RESET} {:<width$} {:>6} {:>9} {:>11}  {loop_colour}{found:<24}{RESET} {}",
             case.id,
-            case.run.conversation.output_tokens(),
-            style::milliseconds(timings.first().and_then(|timings| timings.ttft_us)),
-            style::rate(decode_rate(&timings)),
+            conversation.output_tokens(),
+            style::milliseconds(slowest_ttft(conversation)),
+            style::rate(pooled_decode_tps(conversation)),
             control_of(case.control.as_ref()),
             width = self.id_width,
         )
     }
-}
-
-/// Tokens per second over all generations of a conversation, first tokens left out.
-fn decode_rate(timings: &[Timings]) -> Option<f64> {
-    let gaps = timings.iter().flat_map(|timings| &timings.gaps_us);
-    let (count, us) = gaps.fold((0u64, 0u64), |(count, us), gap| (count + 1, us + gap));
-    (us > 0).then(|| count as f64 * 1e6 / us as f64)
 }
 
 /// The worst loop of a run in a few words.

@@ -31,6 +31,8 @@ use serde::Serialize;
 
 use crate::record::Record;
 
+pub(crate) use timing::{pooled_decode_tps, slowest_ttft};
+
 /// The templates: `base.html` is the frame that every kind of report extends.
 const TEMPLATES: [(&str, &str); 6] = [
     ("base.html", include_str!("templates/base.html")),

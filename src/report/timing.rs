@@ -49,7 +49,7 @@ pub(super) fn rows(label: &str, conversation: &Conversation) -> Vec<TimingRow> {
 }
 
 /// The longest time to first token of all generations, which is what a limit on it looks at.
-pub(super) fn slowest_ttft(conversation: &Conversation) -> Option<u64> {
+pub(crate) fn slowest_ttft(conversation: &Conversation) -> Option<u64> {
     let exchanges = conversation.exchanges.iter();
     exchanges
         .filter_map(|exchange| Timings::of(&exchange.transcript).ttft_us)
@@ -57,7 +57,7 @@ pub(super) fn slowest_ttft(conversation: &Conversation) -> Option<u64> {
 }
 
 /// Tokens per second over the decoding of all generations together.
-pub(super) fn pooled_decode_tps(conversation: &Conversation) -> Option<f64> {
+pub(crate) fn pooled_decode_tps(conversation: &Conversation) -> Option<f64> {
     let mut gaps = 0_usize;
     let mut us = 0_u64;
     for exchange in &conversation.exchanges {
